@@ -1,0 +1,103 @@
+"""Parameters and MACs of a model: as built, and counting nonzero weights only."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from st_mm.models.tracing import run_on_shapes
+
+
+@dataclass(frozen=True)
+class LayerMacs:
+    """MACs of one layer at one input size.
+
+    Attributes:
+        dense (int): All multiply-adds of its convolution or matrix products.
+        nonzero (int): Those with a nonzero weight: weights that are not zero times the
+            positions each is used at. Products without a weight (attention) count in full.
+    """
+
+    dense: int
+    nonzero: int
+
+
+@dataclass(frozen=True)
+class Macs:
+    """MACs of a network at one input size, of one picture.
+
+    Attributes:
+        layers (dict[str, LayerMacs]): By name of the layer, in the order of the network.
+    """
+
+    layers: dict[str, LayerMacs]
+
+    @property
+    def dense(self) -> int:
+        """All multiply-adds."""
+        return sum(layer.dense for layer in self.layers.values())
+
+    @property
+    def nonzero(self) -> int:
+        """Multiply-adds with nonzero weights (the paper's FLOPs of a pruned network)."""
+        return sum(layer.nonzero for layer in self.layers.values())
+
+
+def count_macs(model: nn.Module, input_shape: Sequence[int]) -> Macs:
+    """Count the multiply-adds of convolutions and matrix products for one picture.
+
+    Args:
+        model (nn.Module): An mm model or any module of one input.
+        input_shape (Sequence[int]): (channels, height, width) of the picture.
+
+    Returns:
+        Macs: MACs per layer.
+
+    Raises:
+        ValueError: If the model cannot take a picture of that shape.
+    """
+    counter = FlopCounterMode(display=False)
+    with counter:
+        run_on_shapes(model, input_shape)
+    root = type(model).__name__
+    flops = {
+        name.removeprefix(root).removeprefix('.'): sum(operations.values())
+        for name, operations in counter.get_flop_counts().items()
+        if name != 'Global'
+    }
+    own = dict(flops)  # a module's count includes its children's
+    for name in flops:
+        if name:
+            own[_counted_parent(name, flops)] -= flops[name]
+    return Macs(
+        {
+            name: LayerMacs(own[name] // 2, round(own[name] // 2 * _density(module)))
+            for name, module in model.named_modules()
+            if own.get(name)
+        }
+    )
+
+
+def _counted_parent(name: str, flops: Mapping[str, int]) -> str:
+    """The nearest module around ``name`` that was called itself."""
+    while name:
+        name = name.rpartition('.')[0]
+        if name in flops:
+            break
+    return name
+
+
+def count_params(model: nn.Module) -> tuple[int, int]:
+    """Count all parameters, and those that are not zero."""
+    parameters = list(model.parameters())
+    total = sum(p.numel() for p in parameters)
+    return total, sum(int(torch.count_nonzero(p)) for p in parameters)
+
+
+def _density(module: nn.Module) -> float:
+    weight = getattr(module, 'weight', None)
+    if not isinstance(weight, torch.Tensor) or not weight.numel():
+        return 1.0
+    return int(torch.count_nonzero(weight)) / weight.numel()

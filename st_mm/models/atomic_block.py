@@ -1,0 +1,200 @@
+"""AtomicBlock: the mixed-kernel inverted residual whose hidden channels are search units."""
+
+from collections.abc import Sequence
+from math import gcd
+
+import torch
+from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own spelling
+
+from .loading import StateDict, TicketModule, misfit
+from .token_mixer import TokenMixer
+from .units import UnitSlice, set_widths
+
+
+@MODELS.register_module()
+class AtomicBlock(TicketModule, BaseModule):
+    """Inverted residual that mixes depthwise kernels (AtomNAS; paper Section 3.1).
+
+    ``sum over k of project_k(relu(bn(depthwise_k(relu(bn(expand_k(x)))))))``, one BN behind the
+    sum, and a shortcut. The kernels share one expand and one project convolution: the same
+    function in fewer and larger products. Every hidden channel is one search unit: a row of the
+    expand convolution, a depthwise filter, and a column of the project convolution. Units are
+    ordered by kernel; any number of them may be gone, all included.
+
+    Args:
+        in_channels (int): Channels of the input.
+        out_channels (int): Channels of the output.
+        stride (int): Stride of the depthwise convolutions. Defaults to 1.
+        kernel_sizes (Sequence[int]): Odd depthwise kernel sizes. Defaults to (3, 5, 7).
+        expand_ratio (int): Hidden channels per kernel over input channels. Defaults to 4.
+        tokens (int): Tokens of a :class:`TokenMixer` on the identity path, where there is one;
+            0 for none. Defaults to 0.
+        norm_cfg (dict): Config of the norm layers. Defaults to ``dict(type='BN')``.
+        init_cfg (dict, optional): Initialization config. Defaults to None.
+
+    Shape:
+        Input (B, in_channels, H, W), output (B, out_channels, ceil(H / stride), ceil(W / stride)).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        kernel_sizes: Sequence[int] = (3, 5, 7),
+        expand_ratio: int = 4,
+        tokens: int = 0,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if any(k % 2 == 0 for k in kernel_sizes) or len(set(kernel_sizes)) != len(kernel_sizes):
+            raise ValueError(f'kernel_sizes must be different odd numbers, got {kernel_sizes}')
+        if expand_ratio < 1:
+            raise ValueError(f'expand_ratio must be at least 1, got {expand_ratio}')
+        norm_cfg = norm_cfg or dict(type='BN')
+        width = in_channels * expand_ratio
+        hidden = width * len(kernel_sizes)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.stride = stride
+        self.max_width = width  # per kernel; a checkpoint may have fewer, never more
+
+        self.expand = nn.Conv2d(in_channels, hidden, 1, bias=False)
+        self.expand.init_fan_out = width  # what each kernel's own expand convolution would have
+        self.expand_bn = build_norm_layer(norm_cfg, hidden)[1]
+        self.depthwise = nn.ModuleDict(
+            {
+                f'k{k}': nn.Conv2d(width, width, k, stride, k // 2, groups=width, bias=False)
+                for k in kernel_sizes
+            }
+        )
+        self.depthwise_bn = build_norm_layer(norm_cfg, hidden)[1]
+        self.project = nn.Conv2d(hidden, out_channels, 1, bias=False)
+        self.project_bn = build_norm_layer(norm_cfg, out_channels)[1]
+        if stride != 1 or in_channels != out_channels:
+            groups = gcd(in_channels, out_channels)
+            self.shortcut = nn.Conv2d(
+                in_channels, out_channels, 1, stride, groups=groups, bias=False
+            )
+        elif tokens:  # its norms keep the default eps and momentum, as published
+            self.shortcut = TokenMixer(in_channels, tokens, dict(type=norm_cfg['type']))
+        else:
+            self.shortcut = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the block; see the class for shapes."""
+        return self.shortcut(x) + self.project_bn(self._mix(x))
+
+    def _mix(self, x: Tensor) -> Tensor:
+        """Sum of the kernels' paths before the last BN."""
+        if not self.expand.out_channels:
+            return self._nothing(x)
+        hidden = F.relu(self.expand_bn(self.expand(x)))  # (B, units, H, W)
+        widths = list(self.unit_groups().values())
+        paths = [
+            conv(part)
+            for conv, part in zip(self.depthwise.values(), hidden.split(widths, 1), strict=True)
+            if conv.out_channels
+        ]
+        hidden = paths[0] if len(paths) == 1 else torch.cat(paths, 1)
+        return self.project(F.relu(self.depthwise_bn(hidden)))
+
+    def _nothing(self, x: Tensor) -> Tensor:
+        """Zeros of the output's shape; empty parameters stay in the graph, as DDP wants them."""
+        height, width = (-(-size // self.stride) for size in x.shape[-2:])
+        zeros = x.new_zeros(x.shape[0], self.out_channels, height, width)
+        empty = [p for p in self.parameters() if not p.numel()]
+        return zeros + sum(p.sum() for p in empty)
+
+    # Search units
+
+    @property
+    def unit_bn(self) -> nn.BatchNorm2d:
+        """The BN behind the depthwise convolutions: its scale is the units' importance."""
+        return self.depthwise_bn
+
+    def unit_groups(self) -> dict[str, int]:
+        """Channels alive per kernel."""
+        return {name: conv.out_channels for name, conv in self.depthwise.items()}
+
+    def unit_slices(self) -> list[UnitSlice]:
+        """The tensors that have one entry per hidden channel."""
+        slices = [UnitSlice('expand.weight', 0), UnitSlice('project.weight', 1)]
+        for norm in ('expand_bn', 'depthwise_bn'):
+            for name in ('weight', 'bias', 'running_mean', 'running_var'):
+                slices.append(UnitSlice(f'{norm}.{name}', 0))
+        for name in self.depthwise:
+            slices.append(UnitSlice(f'depthwise.{name}.weight', 0, name))
+        return slices
+
+    def unit_macs(self, input_size: tuple[int, int]) -> Tensor:
+        """MACs of each hidden channel.
+
+        Args:
+            input_size (tuple[int, int]): Height and width of the block's input.
+
+        Returns:
+            Tensor: (units,) float64, a row of expand, a filter, and a column of project.
+        """
+        height, width = input_size
+        positions_in = height * width
+        positions_out = -(-height // self.stride) * -(-width // self.stride)
+        macs = [
+            positions_in * self.in_channels
+            + positions_out * (conv.kernel_size[0] * conv.kernel_size[1] + self.out_channels)
+            for conv in self.depthwise.values()
+        ]
+        groups = torch.tensor(list(self.unit_groups().values()))
+        return torch.tensor(macs, dtype=torch.float64).repeat_interleave(groups)
+
+    def saved_macs(self, input_size: tuple[int, int], dead: Tensor) -> float:
+        """MACs that removing the dead channels together saves: their sum."""
+        return float(self.unit_macs(input_size)[dead.cpu()].sum())
+
+    @torch.no_grad()
+    def absorb_units(self, dead: Tensor) -> None:
+        """Fold what the dead channels feed into the projection into the BN behind it.
+
+        A unit whose scale is ~0 still emits the constant relu(bias) in eval mode. Its share of
+        the projection is constant over the picture, so it belongs into the running mean.
+
+        Args:
+            dead (Tensor): (units,) bool, the channels about to be removed.
+        """
+        constant = F.relu(self.depthwise_bn.bias) * dead
+        share = self.project.weight.flatten(1) @ constant
+        self.project_bn.running_mean.sub_(share.to(self.project_bn.running_mean.dtype))
+
+    def sync_units(self) -> None:
+        """Read the layers' channel counts off their weights."""
+        units = self.expand.weight.shape[0]
+        self.expand.out_channels = self.project.in_channels = units
+        self.expand_bn.num_features = self.depthwise_bn.num_features = units
+        for conv in self.depthwise.values():
+            conv.in_channels = conv.out_channels = conv.groups = conv.weight.shape[0]
+
+    def take_width(self, state_dict: StateDict, prefix: str) -> None:
+        """Become as wide as the block in ``state_dict``; values are left to the load.
+
+        Args:
+            state_dict (Mapping[str, Tensor]): What is being loaded.
+            prefix (str): Prefix of the block's keys.
+
+        Raises:
+            RuntimeError: If a kernel has more channels there than the config gives it.
+        """
+        keys = {name: f'{prefix}depthwise.{name}.weight' for name in self.depthwise}
+        if any(key not in state_dict for key in keys.values()):
+            return  # nothing to read the widths off; the check of the load speaks
+        for name, key in keys.items():
+            incoming = tuple(state_dict[key].shape)
+            kernel = tuple(self.depthwise[name].weight.shape[1:])
+            if incoming[1:] != kernel or incoming[0] > self.max_width:
+                expected = f'at most {self.max_width} filters of shape {kernel}'
+                raise misfit(key, incoming, expected)
+        set_widths(self, {name: state_dict[key].shape[0] for name, key in keys.items()})

@@ -1,0 +1,46 @@
+"""The MnasNet initialization of the published recipes, as an mm initializer."""
+
+from math import sqrt
+
+from mmengine.model import BaseInit
+from mmengine.registry import WEIGHT_INITIALIZERS
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@WEIGHT_INITIALIZERS.register_module('MnasNet')
+class MnasNetInit(BaseInit):
+    """Initialize a module the way of the MnasNet reference code.
+
+    Convolutions are normal with std sqrt(2 / fan_out), where fan_out of a depthwise convolution is
+    its kernel's size; linear layers are uniform within 1 / sqrt(fan_out); norms are 1 and 0.
+    A convolution that stands for several parallel ones states the fan_out of one of them in its
+    attribute ``init_fan_out``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(bias=0)
+
+    def __call__(self, module: nn.Module) -> None:
+        """Initialize ``module`` and everything in it."""
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d):
+                _init_conv(layer)
+            elif isinstance(layer, nn.Linear):
+                bound = 1 / sqrt(layer.out_features)
+                nn.init.uniform_(layer.weight, -bound, bound)
+            elif isinstance(layer, (_BatchNorm, nn.LayerNorm)):
+                nn.init.ones_(layer.weight)
+            else:
+                continue
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def _init_conv(conv: nn.Conv2d) -> None:
+    if not conv.weight.numel():
+        return
+    height, width = conv.kernel_size
+    channels = 1 if conv.groups == conv.in_channels else conv.out_channels
+    fan_out = getattr(conv, 'init_fan_out', channels) * height * width
+    nn.init.normal_(conv.weight, 0, sqrt(2 / fan_out))

@@ -1,0 +1,209 @@
+"""TokenMixer: the lightweight transformer of HR-NAS, whose tokens are search units."""
+
+import torch
+from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own spelling
+
+from .loading import StateDict, TicketModule, misfit
+from .units import UnitSlice, set_widths
+
+MAP_SIZE = 8  # side of the map that tokens see
+TOKEN_DIM = MAP_SIZE * MAP_SIZE  # a token is one value per position
+DROPOUT = 0.1
+
+
+class Attention(nn.Module):
+    """Single-head attention without biases; dropout on the attention weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query = nn.Linear(TOKEN_DIM, TOKEN_DIM, bias=False)
+        self.key = nn.Linear(TOKEN_DIM, TOKEN_DIM, bias=False)
+        self.value = nn.Linear(TOKEN_DIM, TOKEN_DIM, bias=False)
+        self.out = nn.Linear(TOKEN_DIM, TOKEN_DIM, bias=False)
+        self.dropout = nn.Dropout(DROPOUT)
+
+    def forward(self, query: Tensor, memory: Tensor) -> Tensor:
+        """Let (B, L, D) queries attend to a (B, M, D) memory; returns (B, L, D)."""
+        q = self.query(query) * TOKEN_DIM**-0.5
+        weights = (q @ self.key(memory).transpose(-2, -1)).softmax(-1)  # (B, L, M)
+        return self.out(self.dropout(weights) @ self.value(memory))
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers without biases, ReLU and dropout between them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Linear(TOKEN_DIM, TOKEN_DIM, bias=False),
+            nn.ReLU(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(TOKEN_DIM, TOKEN_DIM, bias=False),
+        )
+
+
+class TransformerLayer(nn.Module):
+    """Attention and feed-forward, each with a residual and a norm behind it (post-norm)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = Attention()
+        self.norm1 = nn.LayerNorm(TOKEN_DIM)
+        self.feed_forward = FeedForward()
+        self.norm2 = nn.LayerNorm(TOKEN_DIM)
+        self.dropout = nn.Dropout(DROPOUT)
+
+    def forward(self, query: Tensor, memory: Tensor) -> Tensor:
+        """Mix (B, L, D) queries and memory; the residual starts from the memory."""
+        x = self.norm1(memory + self.dropout(self.attention(query, memory)))
+        return self.norm2(x + self.dropout(self.feed_forward(x)))
+
+
+@MODELS.register_module()
+class TokenMixer(TicketModule, BaseModule):
+    """Global context through a few tokens, added to the input (HR-NAS, CVPR 2021, Section 3.2).
+
+    The input is resized to 8 x 8, gets two coordinate maps, and a 1x1 convolution turns its
+    channels into tokens of 64 positions; an encoder layer and a decoder layer with learned queries
+    mix them; a second 1x1 convolution turns tokens back into channels. A token is a search unit:
+    a row of the first convolution, a query, a column of the second one.
+
+    Args:
+        channels (int): Channels of the input and the output.
+        tokens (int): Number of tokens. Defaults to 64.
+        norm_cfg (dict, optional): Config of the norm layers. Defaults to ``dict(type='BN')``, whose
+            eps 1e-5 and momentum 0.1 the published mixers have in every task.
+        init_cfg (dict, optional): Initialization config. Defaults to None.
+
+    Shape:
+        Input and output (B, channels, H, W).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        tokens: int = 64,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if tokens < 1:
+            raise ValueError(f'tokens must be at least 1, got {tokens}')
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.channels = channels
+        self.max_tokens = tokens
+        self.input_proj = nn.Conv2d(channels + 2, tokens, 1, bias=False)
+        self.input_norm = build_norm_layer(norm_cfg, tokens)[1]
+        self.encoder = TransformerLayer()
+        self.queries = nn.Parameter(torch.empty(tokens, TOKEN_DIM))
+        self.decoder = TransformerLayer()
+        self.output_proj = nn.Conv2d(tokens, channels, 1, bias=False)
+        self.output_norm = build_norm_layer(norm_cfg, channels)[1]
+        nn.init.normal_(self.queries)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the mixed tokens to (B, C, H, W) features."""
+        mixed = self.output_norm(self._mix(x))  # (B, C, 8, 8)
+        return x + F.interpolate(mixed, x.shape[-2:], mode='bilinear', align_corners=False)
+
+    def _mix(self, x: Tensor) -> Tensor:
+        """Tokens, transformer, and back to (B, C, 8, 8)."""
+        batch = x.shape[0]
+        if not self.input_proj.out_channels:  # every token is gone; keep parameters in the graph
+            unused = sum(p.sum() for p in self.parameters() if not p.numel())
+            unused = unused + 0.0 * sum(
+                p.sum() for layer in (self.encoder, self.decoder) for p in layer.parameters()
+            )
+            return x.new_zeros(batch, self.channels, MAP_SIZE, MAP_SIZE) + unused
+        small = F.interpolate(x, (MAP_SIZE, MAP_SIZE), mode='bilinear', align_corners=False)
+        small = torch.cat([small, self._coordinates(small)], 1)
+        tokens = self.input_norm(self.input_proj(small)).flatten(2)  # (B, L, D)
+        memory = self.encoder(tokens, tokens)
+        mixed = self.decoder(self.queries.expand(batch, -1, -1), memory)
+        return self.output_proj(mixed.unflatten(2, (MAP_SIZE, MAP_SIZE)))
+
+    @staticmethod
+    def _coordinates(like: Tensor) -> Tensor:
+        """Column and row index of each position, standardized, as (B, 2, 8, 8)."""
+        index = torch.arange(MAP_SIZE, dtype=like.dtype, device=like.device)
+        index = (index - index.mean()) / index.std(correction=0)
+        rows, columns = torch.meshgrid(index, index, indexing='ij')
+        return torch.stack([columns, rows]).expand(like.shape[0], -1, -1, -1)
+
+    # Search units
+
+    @property
+    def unit_bn(self) -> nn.BatchNorm2d:
+        """The BN behind the input projection: its scale is the tokens' importance."""
+        return self.input_norm
+
+    def unit_groups(self) -> dict[str, int]:
+        """Tokens alive."""
+        return {'tokens': self.input_proj.out_channels}
+
+    def unit_slices(self) -> list[UnitSlice]:
+        """The tensors that have one entry per token."""
+        norm = (f'input_norm.{name}' for name in ('weight', 'bias', 'running_mean', 'running_var'))
+        slices = [UnitSlice(name, 0) for name in ('input_proj.weight', 'queries', *norm)]
+        return [*slices, UnitSlice('output_proj.weight', 1)]
+
+    def unit_macs(self, input_size: tuple[int, int]) -> Tensor:
+        """MACs saved by removing one token, given the tokens now alive.
+
+        Args:
+            input_size (tuple[int, int]): Unused: tokens see a map of fixed size.
+
+        Returns:
+            Tensor: (units,) float64; attention is quadratic in the tokens, so the figure falls
+            as tokens go.
+        """
+        tokens = self.input_proj.out_channels
+        saved = self.mixer_macs(tokens) - self.mixer_macs(tokens - 1) if tokens else 0
+        return torch.full((tokens,), float(saved), dtype=torch.float64)
+
+    def saved_macs(self, input_size: tuple[int, int], dead: Tensor) -> float:
+        """MACs that removing the dead tokens together saves."""
+        tokens = self.input_proj.out_channels
+        return float(self.mixer_macs(tokens) - self.mixer_macs(tokens - int(dead.sum())))
+
+    def mixer_macs(self, tokens: int) -> int:
+        """MACs of the mixer with a number of tokens: two projections, two layers."""
+        dim = TOKEN_DIM
+        projections = (2 * self.channels + 2) * dim * tokens
+        attention = 2 * (2 * dim * tokens**2 + 4 * dim**2 * tokens)
+        feed_forward = 4 * dim**2 * tokens
+        return projections + attention + feed_forward
+
+    def absorb_units(self, dead: Tensor) -> None:
+        """Do nothing: a dead token is a constant key in a softmax, which no later layer can hold.
+
+        Args:
+            dead (Tensor): (units,) bool, the tokens about to be removed.
+        """
+
+    def sync_units(self) -> None:
+        """Read the layers' channel counts off their weights."""
+        tokens = self.input_proj.weight.shape[0]
+        self.input_proj.out_channels = self.output_proj.in_channels = tokens
+        self.input_norm.num_features = tokens
+
+    def take_width(self, state_dict: StateDict, prefix: str) -> None:
+        """Become as wide as the mixer in ``state_dict``; values are left to the load.
+
+        Args:
+            state_dict (Mapping[str, Tensor]): What is being loaded.
+            prefix (str): Prefix of the mixer's keys.
+
+        Raises:
+            RuntimeError: If there are more tokens there than the config gives the mixer.
+        """
+        key = f'{prefix}queries'
+        if key not in state_dict:
+            return  # nothing to read the width off; the check of the load speaks
+        incoming = tuple(state_dict[key].shape)
+        if incoming[1:] != (TOKEN_DIM,) or incoming[0] > self.max_tokens:
+            raise misfit(key, incoming, f'at most {self.max_tokens} tokens of {TOKEN_DIM} values')
+        set_widths(self, {'tokens': incoming[0]})

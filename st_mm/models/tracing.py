@@ -1,0 +1,48 @@
+"""Running a model on shapes alone: no data, no arithmetic, no trace left behind."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from mmengine.model import BaseModel
+from torch import nn
+from torch.func import functional_call
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode and give every module its own mode back afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def run_on_shapes(model: nn.Module, input_shape: Sequence[int]) -> None:
+    """Run one forward pass on the meta device, for whatever hooks or modes are listening.
+
+    Args:
+        model (nn.Module): An mm model (run with ``mode='tensor'``) or any module of one input.
+        input_shape (Sequence[int]): (channels, height, width) of one picture.
+
+    Raises:
+        ValueError: If the model cannot take a picture of that shape.
+    """
+    if len(input_shape) != 3 or any(size < 1 for size in input_shape):
+        raise ValueError(f'input_shape must be (channels, height, width), got {input_shape}')
+    tensors = {
+        name: tensor.detach().to('meta')
+        for name, tensor in (*model.named_parameters(), *model.named_buffers())
+    }
+    picture = torch.empty(1, *input_shape, device='meta')
+    kwargs = dict(mode='tensor') if isinstance(model, BaseModel) else {}
+    try:
+        with eval_mode(model), torch.no_grad():
+            functional_call(model, tensors, (picture,), kwargs)
+    except RuntimeError as error:
+        raise ValueError(
+            f'{type(model).__name__} cannot take an input_shape of {tuple(input_shape)}: {error}'
+        ) from error

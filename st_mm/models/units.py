@@ -1,0 +1,78 @@
+"""What a module that owns search units offers: the protocol, and the slices behind it."""
+
+from collections.abc import Mapping
+from operator import attrgetter
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from .loading import set_data
+
+
+class UnitSlice(NamedTuple):
+    """A tensor of an owner with one entry per search unit along a dimension.
+
+    Attributes:
+        name (str): Name of the parameter or buffer, relative to the owner.
+        dim (int): The dimension that runs over the units.
+        group (str, optional): The group of units it runs over; None for all units.
+    """
+
+    name: str
+    dim: int
+    group: str | None = None
+
+
+@runtime_checkable
+class UnitOwner(Protocol):
+    """A module whose units can be searched (paper Section 3.1).
+
+    Any module that offers these members takes part in the search; nothing is registered.
+
+    Attributes:
+        unit_bn (nn.BatchNorm2d): The norm whose scale is the importance of the units, one
+            channel per unit.
+    """
+
+    unit_bn: nn.BatchNorm2d
+
+    def unit_groups(self) -> dict[str, int]:
+        """Number of units alive per group (kernel, ...), in the order of the units."""
+        ...
+
+    def unit_slices(self) -> list[UnitSlice]:
+        """Every tensor that shrinks with the units."""
+        ...
+
+    def unit_macs(self, input_size: tuple[int, int]) -> Tensor:
+        """MACs that removing each unit alone would save, at an input of (height, width)."""
+        ...
+
+    def saved_macs(self, input_size: tuple[int, int], dead: Tensor) -> float:
+        """MACs that removing the dead units (bool mask) together saves."""
+        ...
+
+    def absorb_units(self, dead: Tensor) -> None:
+        """Move what the dead units (bool mask) add in eval mode into what follows them."""
+        ...
+
+    def sync_units(self) -> None:
+        """Bring plain attributes (``groups``, ``num_features``, ...) in line with the tensors."""
+        ...
+
+
+def set_widths(owner: UnitOwner, widths: Mapping[str, int]) -> None:
+    """Give an owner other numbers of units, with zeros for values (a load follows).
+
+    Args:
+        owner (UnitOwner): Changed in place; its parameters keep their identity.
+        widths (Mapping[str, int]): Units per group.
+    """
+    if widths == owner.unit_groups():
+        return
+    for name, dim, group in owner.unit_slices():
+        tensor = attrgetter(name)(owner)
+        shape = list(tensor.shape)
+        shape[dim] = sum(widths.values()) if group is None else widths[group]
+        set_data(tensor, tensor.new_zeros(shape))
+    owner.sync_units()

@@ -1,0 +1,17 @@
+"""Which weights live: scores, schedules and masks."""
+
+from .masks import Masks, lowest, pack, prunable_weights, unpack
+from .schedule import Progressive
+from .scores import SCORES, magnitude, random
+
+__all__ = [
+    'SCORES',
+    'Masks',
+    'Progressive',
+    'lowest',
+    'magnitude',
+    'pack',
+    'prunable_weights',
+    'random',
+    'unpack',
+]

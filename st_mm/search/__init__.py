@@ -1,0 +1,31 @@
+"""Which units live: search units, their penalty, and their removal."""
+
+from .calibration import recalibrate
+from .penalty import PenaltyGradient, penalty, ramp
+from .shrink import shrink
+from .units import (
+    count_units,
+    dead_units,
+    find_owners,
+    importance,
+    input_sizes,
+    saved_macs,
+    unit_costs,
+    units_macs,
+)
+
+__all__ = [
+    'PenaltyGradient',
+    'count_units',
+    'dead_units',
+    'find_owners',
+    'importance',
+    'input_sizes',
+    'penalty',
+    'ramp',
+    'recalibrate',
+    'saved_macs',
+    'shrink',
+    'unit_costs',
+    'units_macs',
+]

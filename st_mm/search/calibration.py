@@ -1,0 +1,56 @@
+"""Recalibrating BN statistics after the network has changed (paper Algorithm 1)."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from st_mm.models.tracing import eval_mode
+
+
+@torch.no_grad()
+def recalibrate(
+    model: nn.Module, batches: Iterable[Any], forward: Callable[[nn.Module, Any], Any]
+) -> int:
+    """Replace running statistics by their plain average over some batches.
+
+    Everything but the BN layers is in eval mode meanwhile, so that the statistics are those of
+    the network that is going to be evaluated. They are averaged over all ranks. Modes and momenta
+    are as before afterwards; without any batch the statistics stay as they are.
+
+    Args:
+        model (nn.Module): The model, not wrapped; changed in place.
+        batches (Iterable): Training batches.
+        forward (Callable): ``forward(model, batch)`` runs the model.
+
+    Returns:
+        int: Number of batches seen.
+    """
+    norms = [
+        module
+        for module in model.modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats and module.num_features
+    ]
+    momenta = [norm.momentum for norm in norms]
+    count = 0
+    with eval_mode(model):
+        try:
+            for batch in batches:
+                if not count:
+                    for norm in norms:
+                        norm.reset_running_stats()
+                        norm.momentum = None  # cumulative average
+                        norm.train()
+                forward(model, batch)
+                count += 1
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
+    if count:
+        for norm in norms:
+            all_reduce(norm.running_mean, 'mean')
+            all_reduce(norm.running_var, 'mean')
+    return count

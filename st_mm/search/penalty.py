@@ -1,0 +1,92 @@
+"""The resource-aware L1 penalty on the importance of search units (paper Section 3.1)."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from st_mm.models.units import UnitOwner
+
+from .units import importance
+
+
+def penalty(
+    owners: Mapping[str, UnitOwner], costs: Mapping[str, Tensor], rho: float
+) -> Tensor:
+    """Value of the penalty: ``rho * sum over units of cost * |r|``.
+
+    Args:
+        owners (Mapping[str, UnitOwner]): The owners of the units.
+        costs (Mapping[str, Tensor]): (units,) cost per owner.
+        rho (float): Strength.
+
+    Returns:
+        Tensor: A float64 scalar on the CPU.
+    """
+    parts = [
+        (importance(owner).cpu().double() * costs[name]).sum() for name, owner in owners.items()
+    ]
+    return rho * torch.stack(parts).sum()
+
+
+def ramp(progress: float, warmup: float) -> float:
+    """Share of the full strength: linear from 0, 1 from ``warmup`` on (25 epochs published).
+
+    Args:
+        progress (float): Epochs (or iterations) done.
+        warmup (float): Length of the ramp, in the same unit; 0 for none.
+    """
+    return 1.0 if progress >= warmup else progress / warmup
+
+
+class PenaltyGradient:
+    """Adds the penalty's gradient to that of the norm scales, inside the backward pass.
+
+    The sum is what autograd would give for ``loss + penalty``, without a term in the loss: it is
+    there before gradients are reduced over ranks, clipped, or averaged, and it goes through the
+    same scaling as the loss (accumulation, AMP).
+
+    Args:
+        owners (Mapping[str, UnitOwner]): The owners of the units.
+        costs (Mapping[str, Tensor]): (units,) cost per owner.
+        scale_loss (Callable[[float], float]): What the optimizer wrapper does to a loss before
+            its backward pass.
+    """
+
+    def __init__(
+        self,
+        owners: Mapping[str, UnitOwner],
+        costs: Mapping[str, Tensor],
+        scale_loss: Callable[[float], float],
+    ) -> None:
+        self.rho = 0.0
+        self.scale_loss = scale_loss
+        self._owners = owners
+        self.update(costs)
+        self._handles = [
+            owner.unit_bn.weight.register_hook(self._hook(name))
+            for name, owner in owners.items()
+            if owner.unit_bn.weight.requires_grad
+        ]
+
+    def update(self, costs: Mapping[str, Tensor]) -> None:
+        """Take other costs, after units were removed."""
+        self._costs = {
+            name: costs[name].to(owner.unit_bn.weight) for name, owner in self._owners.items()
+        }
+
+    def remove(self) -> None:
+        """Leave the parameters alone again."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _hook(self, name: str) -> Callable[[Tensor], Tensor]:
+        scale = self._owners[name].unit_bn.weight
+
+        def add(gradient: Tensor) -> Tensor:
+            if not self.rho:
+                return gradient
+            strength = self.scale_loss(self.rho)
+            return gradient.addcmul(self._costs[name], scale.detach().sign(), value=strength)
+
+        return add

@@ -1,0 +1,169 @@
+"""Removing search units from a model in training, in place and everywhere at once."""
+
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from operator import attrgetter
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from st_mm.models.loading import set_data
+from st_mm.models.units import UnitOwner
+
+from .units import find_owners
+
+
+class Cut(NamedTuple):
+    """What stays of one tensor: ``tensor.index_select(dim, keep)``."""
+
+    dim: int
+    keep: Tensor
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        """Apply the cut, keeping the memory format of 4-d tensors."""
+        cut = tensor.index_select(self.dim, self.keep.to(tensor.device))
+        if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+            cut = cut.contiguous(memory_format=torch.channels_last)
+        return cut
+
+
+Aligned = MutableMapping[str, Tensor]
+
+
+def plan_cuts(owners: Mapping[str, UnitOwner], dead: Mapping[str, Tensor]) -> dict[str, Cut]:
+    """Work out the cut of every tensor that loses units.
+
+    Args:
+        owners (Mapping[str, UnitOwner]): The owners of the units, by name.
+        dead (Mapping[str, Tensor]): (units,) bool per owner, True for what goes.
+
+    Returns:
+        dict[str, Cut]: A cut per full tensor name.
+
+    Raises:
+        ValueError: If ``dead`` does not fit an owner.
+    """
+    cuts = {}
+    for name, mask in dead.items():
+        groups = owners[name].unit_groups()
+        if mask.shape != (sum(groups.values()),):
+            raise ValueError(
+                f"'{name}' has {sum(groups.values())} units, but the mask of dead units has shape "
+                f'{tuple(mask.shape)}'
+            )
+        if not mask.any():
+            continue
+        alive = (~mask).cpu()
+        parts = dict(zip(groups, alive.split(list(groups.values())), strict=True))
+        for tensor, dim, group in owners[name].unit_slices():
+            part = alive if group is None else parts[group]
+            cuts[f'{name}.{tensor}' if name else tensor] = Cut(dim, part.nonzero().flatten())
+    return cuts
+
+
+def shrink(
+    model: nn.Module,
+    dead: Mapping[str, Tensor],
+    copies: Sequence[nn.Module] = (),
+    optimizers: Sequence[Optimizer] = (),
+    aligned: Sequence[Aligned] = (),
+) -> dict[str, Cut]:
+    """Remove units from a model and from everything that follows its shapes.
+
+    Parameters keep their identity. What the dead units still add in eval mode moves into the
+    running mean behind them, in the model and in each copy by its own weights. Whatever cannot be
+    cut is found before anything is changed.
+
+    Args:
+        model (nn.Module): The live model, not wrapped.
+        dead (Mapping[str, Tensor]): (units,) bool per owner name, True for what goes.
+        copies (Sequence[nn.Module]): Copies of the model with the same names (EMA).
+        optimizers (Sequence[Optimizer]): Optimizers of the live model.
+        aligned (Sequence[MutableMapping[str, Tensor]]): Tensors by parameter name that have the
+            parameter's shape (masks, latent weights); entries are replaced.
+
+    Returns:
+        dict[str, Cut]: The cut of every tensor that lost units; empty if none did.
+
+    Raises:
+        ValueError: If masks, optimizer state or copies do not fit the model; nothing is changed.
+    """
+    cuts = plan_cuts(find_owners(model), dead)
+    if not cuts:
+        return cuts
+    names = {
+        parameter: name for name, parameter in model.named_parameters() if name in cuts
+    }
+    _check_copies(model, copies, cuts)
+    _check_aligned(model, aligned, cuts)
+    states = _plan_state(optimizers, names)
+
+    for each in (model, *copies):
+        owners = find_owners(each)
+        for name, mask in dead.items():
+            if mask.any():
+                owners[name].absorb_units(mask.to(owners[name].unit_bn.weight.device))
+        for name, cut in cuts.items():
+            tensor = attrgetter(name)(each)
+            gradient = tensor.grad
+            tensor.grad = None  # a gradient of the old shape would be in the way
+            set_data(tensor, cut(tensor.data))
+            tensor.grad = None if gradient is None else cut(gradient)
+        for name in dead:
+            owners[name].sync_units()
+    for tensors in aligned:
+        for name, cut in cuts.items():
+            if name in tensors:
+                tensors[name] = cut(tensors[name])
+    for state, key, name in states:
+        state[key] = cuts[name](state[key])
+    return cuts
+
+
+def _check_copies(
+    model: nn.Module, copies: Iterable[nn.Module], cuts: Mapping[str, Cut]
+) -> None:
+    for copy in copies:
+        for name in cuts:
+            ours, theirs = attrgetter(name)(model).shape, attrgetter(name)(copy).shape
+            if ours != theirs:
+                raise ValueError(
+                    f"'{name}' has shape {tuple(ours)} in the model and {tuple(theirs)} in its "
+                    'copy: they cannot be shrunk together'
+                )
+
+
+def _check_aligned(
+    model: nn.Module, aligned: Iterable[Mapping[str, Tensor]], cuts: Mapping[str, Cut]
+) -> None:
+    for tensors in aligned:
+        for name in cuts.keys() & tensors.keys():
+            if tensors[name].shape != attrgetter(name)(model).shape:
+                raise ValueError(f"the mask or latent weights of '{name}' have another shape")
+
+
+def _plan_state(
+    optimizers: Iterable[Optimizer], names: Mapping[Tensor, str]
+) -> list[tuple[dict[str, Tensor], str, str]]:
+    """List the optimizer state that has one value per value of a cut parameter.
+
+    Returns:
+        list[tuple[dict, str, str]]: State of the parameter, key in it, name of the parameter.
+    """
+    plan = []
+    for optimizer in optimizers:
+        for parameter, name in names.items():
+            state = optimizer.state.get(parameter, {})
+            for key, value in state.items():
+                if not torch.is_tensor(value):
+                    continue
+                if value.dim() and value.shape == parameter.shape:
+                    plan.append((state, key, name))
+                elif value.numel() > 1:
+                    raise ValueError(
+                        f"{type(optimizer).__name__} keeps '{key}' of shape {tuple(value.shape)} "
+                        f"for '{name}' of shape {tuple(parameter.shape)}: it cannot be cut; use an "
+                        'optimizer whose state has the shape of its parameters'
+                    )
+    return plan

@@ -1,0 +1,139 @@
+"""Which modules own search units, how important the units are, and what they cost."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from st_mm.models.tracing import run_on_shapes
+from st_mm.models.units import UnitOwner
+
+Owners = dict[str, UnitOwner]
+Size = tuple[int, int]
+
+
+def find_owners(model: nn.Module) -> Owners:
+    """Find every module that follows the :class:`UnitOwner` protocol.
+
+    Args:
+        model (nn.Module): Any model.
+
+    Returns:
+        dict[str, UnitOwner]: Owners by their name in the model, in the order of its modules.
+    """
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if all(hasattr(type(module), member) for member in _PROTOCOL)
+    }
+
+
+_PROTOCOL = ('unit_bn', 'unit_groups', 'unit_slices', 'unit_macs', 'saved_macs', 'absorb_units', 'sync_units')
+
+
+def count_units(owners: Mapping[str, UnitOwner]) -> int:
+    """Count the units that are alive."""
+    return sum(sum(owner.unit_groups().values()) for owner in owners.values())
+
+
+def importance(owner: UnitOwner) -> Tensor:
+    """Importance r of an owner's units: (units,), |scale| of the norm behind them (Section 3.1)."""
+    scale: Tensor = owner.unit_bn.weight.detach()
+    return scale.abs()
+
+
+def dead_units(
+    owners: Mapping[str, UnitOwner], threshold: float, *others: Mapping[str, UnitOwner]
+) -> dict[str, Tensor]:
+    """Mark the units whose importance is at most ``threshold`` in every copy of the model.
+
+    Args:
+        owners (Mapping[str, UnitOwner]): Owners of the live model.
+        threshold (float): The largest importance that counts as dead (epsilon).
+        *others (Mapping[str, UnitOwner]): The same owners in copies of the model (EMA).
+
+    Returns:
+        dict[str, Tensor]: (units,) bool per owner, True for dead units.
+    """
+    dead = {}
+    for name, owner in owners.items():
+        mask = importance(owner) <= threshold
+        for other in others:
+            mask = mask & (importance(other[name]) <= threshold).to(mask.device)
+        dead[name] = mask
+    return dead
+
+
+def input_sizes(model: nn.Module, input_shape: Sequence[int]) -> dict[str, Size]:
+    """Measure the height and width that every unit owner sees.
+
+    Args:
+        model (nn.Module): The model that owns units.
+        input_shape (Sequence[int]): (channels, height, width) of one picture.
+
+    Returns:
+        dict[str, tuple[int, int]]: Input size per owner.
+
+    Raises:
+        ValueError: If the model cannot take the shape, or does not reach an owner.
+    """
+    sizes: dict[str, Size] = {}
+    owners = find_owners(model)
+
+    def note(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        height, width = inputs[0].shape[-2:]
+        sizes[name] = (height, width)
+
+    handles = [
+        module.register_forward_pre_hook(partial(note, name))
+        for name, module in model.named_modules()
+        if name in owners
+    ]
+    try:
+        run_on_shapes(model, input_shape)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if missing := sorted(set(owners) - set(sizes)):
+        raise ValueError(
+            f'a picture of shape {tuple(input_shape)} never reaches the search units of '
+            f"'{missing[0]}' (and {len(missing) - 1} more)"
+        )
+    return sizes
+
+
+def units_macs(owners: Mapping[str, UnitOwner], sizes: Mapping[str, Size]) -> dict[str, Tensor]:
+    """MACs that removing each unit alone saves: (units,) float64 per owner."""
+    return {name: owner.unit_macs(sizes[name]) for name, owner in owners.items()}
+
+
+def unit_costs(
+    owners: Mapping[str, UnitOwner], sizes: Mapping[str, Size]
+) -> dict[str, Tensor]:
+    """Cost of each unit: its MACs over the mean MACs of all units alive (Section 3.1).
+
+    The mean takes an owner's MACs as a whole, so that the first token is not counted at the
+    price of the last one (as published).
+
+    Args:
+        owners (Mapping[str, UnitOwner]): The owners of the units.
+        sizes (Mapping[str, tuple[int, int]]): Input size per owner.
+
+    Returns:
+        dict[str, Tensor]: (units,) float64 per owner.
+    """
+    everything = {
+        name: torch.ones_like(owner.unit_bn.weight, dtype=torch.bool)
+        for name, owner in owners.items()
+    }
+    mean = saved_macs(owners, everything, sizes) / max(count_units(owners), 1)
+    macs = units_macs(owners, sizes)
+    return {name: m / mean if mean else m for name, m in macs.items()}
+
+
+def saved_macs(
+    owners: Mapping[str, UnitOwner], dead: Mapping[str, Tensor], sizes: Mapping[str, Size]
+) -> float:
+    """MACs that removing the dead units ((units,) bool per owner) together saves."""
+    return sum(owners[name].saved_macs(sizes[name], mask) for name, mask in dead.items())
