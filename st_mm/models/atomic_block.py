@@ -1,6 +1,6 @@
 """AtomicBlock: the mixed-kernel inverted residual whose hidden channels are search units."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import gcd
 
 import torch
@@ -8,7 +8,7 @@ from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own spelling
+from torch.nn import functional as F
 
 from .loading import StateDict, TicketModule, misfit
 from .token_mixer import TokenMixer
@@ -65,7 +65,8 @@ class AtomicBlock(TicketModule, BaseModule):
         self.max_width = width  # per kernel; a checkpoint may have fewer, never more
 
         self.expand = nn.Conv2d(in_channels, hidden, 1, bias=False)
-        self.expand.init_fan_out = width  # what each kernel's own expand convolution would have
+        # what each kernel's own expand convolution would have
+        self.expand.init_fan_out = width  # type: ignore[assignment]
         self.expand_bn = build_norm_layer(norm_cfg, hidden)[1]
         self.depthwise = nn.ModuleDict(
             {
@@ -76,6 +77,7 @@ class AtomicBlock(TicketModule, BaseModule):
         self.depthwise_bn = build_norm_layer(norm_cfg, hidden)[1]
         self.project = nn.Conv2d(hidden, out_channels, 1, bias=False)
         self.project_bn = build_norm_layer(norm_cfg, out_channels)[1]
+        self.shortcut: nn.Module
         if stride != 1 or in_channels != out_channels:
             groups = gcd(in_channels, out_channels)
             self.shortcut = nn.Conv2d(
@@ -93,23 +95,30 @@ class AtomicBlock(TicketModule, BaseModule):
     def _mix(self, x: Tensor) -> Tensor:
         """Sum of the kernels' paths before the last BN."""
         if not self.expand.out_channels:
-            return self._nothing(x)
+            height, width = (-(-size // self.stride) for size in x.shape[-2:])
+            return self._touch_empty(x.new_zeros(x.shape[0], self.out_channels, height, width))
         hidden = F.relu(self.expand_bn(self.expand(x)))  # (B, units, H, W)
         widths = list(self.unit_groups().values())
         paths = [
             conv(part)
-            for conv, part in zip(self.depthwise.values(), hidden.split(widths, 1), strict=True)
+            for (_, conv), part in zip(self._kernels(), hidden.split(widths, 1), strict=True)
             if conv.out_channels
         ]
         hidden = paths[0] if len(paths) == 1 else torch.cat(paths, 1)
-        return self.project(F.relu(self.depthwise_bn(hidden)))
+        mixed = self.project(F.relu(self.depthwise_bn(hidden)))
+        return mixed if len(paths) == len(widths) else self._touch_empty(mixed)
 
-    def _nothing(self, x: Tensor) -> Tensor:
-        """Zeros of the output's shape; empty parameters stay in the graph, as DDP wants them."""
-        height, width = (-(-size // self.stride) for size in x.shape[-2:])
-        zeros = x.new_zeros(x.shape[0], self.out_channels, height, width)
-        empty = [p for p in self.parameters() if not p.numel()]
-        return zeros + sum(p.sum() for p in empty)
+    def _touch_empty(self, x: Tensor) -> Tensor:
+        """Keep parameters without elements in the graph: DDP wants a gradient of each."""
+        if not self.training:
+            return x
+        return x + sum(p.sum() for p in self.parameters() if not p.numel())
+
+    def _kernels(self) -> Iterator[tuple[str, nn.Conv2d]]:
+        """The depthwise convolutions by name."""
+        for name, conv in self.depthwise.items():
+            assert isinstance(conv, nn.Conv2d)
+            yield name, conv
 
     # Search units
 
@@ -120,7 +129,7 @@ class AtomicBlock(TicketModule, BaseModule):
 
     def unit_groups(self) -> dict[str, int]:
         """Channels alive per kernel."""
-        return {name: conv.out_channels for name, conv in self.depthwise.items()}
+        return {name: conv.out_channels for name, conv in self._kernels()}
 
     def unit_slices(self) -> list[UnitSlice]:
         """The tensors that have one entry per hidden channel."""
@@ -147,7 +156,7 @@ class AtomicBlock(TicketModule, BaseModule):
         macs = [
             positions_in * self.in_channels
             + positions_out * (conv.kernel_size[0] * conv.kernel_size[1] + self.out_channels)
-            for conv in self.depthwise.values()
+            for _, conv in self._kernels()
         ]
         groups = torch.tensor(list(self.unit_groups().values()))
         return torch.tensor(macs, dtype=torch.float64).repeat_interleave(groups)
@@ -175,7 +184,7 @@ class AtomicBlock(TicketModule, BaseModule):
         units = self.expand.weight.shape[0]
         self.expand.out_channels = self.project.in_channels = units
         self.expand_bn.num_features = self.depthwise_bn.num_features = units
-        for conv in self.depthwise.values():
+        for _, conv in self._kernels():
             conv.in_channels = conv.out_channels = conv.groups = conv.weight.shape[0]
 
     def take_width(self, state_dict: StateDict, prefix: str) -> None:
@@ -188,13 +197,14 @@ class AtomicBlock(TicketModule, BaseModule):
         Raises:
             RuntimeError: If a kernel has more channels there than the config gives it.
         """
-        keys = {name: f'{prefix}depthwise.{name}.weight' for name in self.depthwise}
-        if any(key not in state_dict for key in keys.values()):
-            return  # nothing to read the widths off; the check of the load speaks
-        for name, key in keys.items():
-            incoming = tuple(state_dict[key].shape)
-            kernel = tuple(self.depthwise[name].weight.shape[1:])
+        widths = {}
+        for name, conv in self._kernels():
+            key = f'{prefix}depthwise.{name}.weight'
+            if key not in state_dict:
+                return  # nothing to read the width off; the check of the load speaks
+            incoming, kernel = tuple(state_dict[key].shape), (1, *conv.kernel_size)
             if incoming[1:] != kernel or incoming[0] > self.max_width:
                 expected = f'at most {self.max_width} filters of shape {kernel}'
                 raise misfit(key, incoming, expected)
-        set_widths(self, {name: state_dict[key].shape[0] for name, key in keys.items()})
+            widths[name] = incoming[0]
+        set_widths(self, widths)

@@ -7,7 +7,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own spelling
+from torch.nn import functional as F
 
 from .atomic_block import AtomicBlock
 from .loading import TicketModule
@@ -48,19 +48,18 @@ class FusionLayer(BaseModule):
         return [*fused, self.new_branch(fused[-1])] if self.grow else fused
 
     def _fuse(self, branches: list[Tensor], i: int) -> Tensor:
-        total: Tensor | None = None
-        for j in self._neighbours(i):
+        """Sum over the neighbours of output branch i, in the size of the first."""
+        first, *others = self._neighbours(i)
+        total: Tensor = self.paths[f'{first}to{i}'](branches[first])
+        for j in others:
             summand = self.paths[f'{j}to{i}'](branches[j])
             if j > i:
                 summand = F.interpolate(summand, scale_factor=2, mode='nearest')
-            if total is None:
-                total = summand
-            elif summand.shape[-2:] == total.shape[-2:]:
-                total = total + summand
-            else:  # odd sizes: the first summand's size holds
-                total = total + F.interpolate(
+            if summand.shape[-2:] != total.shape[-2:]:  # odd sizes
+                summand = F.interpolate(
                     summand, total.shape[-2:], mode='bilinear', align_corners=False
                 )
+            total = total + summand
         return total
 
 

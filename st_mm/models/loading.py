@@ -101,7 +101,7 @@ class TicketModule(nn.Module):
 
     load_required = False
 
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):  # noqa: ANN001, ANN202
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         take_widths(self, state_dict, prefix)
         check_fit(self, state_dict, prefix, self.load_required)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own spelling
+from torch.nn import functional as F
 
 from .atomic_block import AtomicBlock
 from .loading import TicketModule
@@ -96,7 +97,9 @@ class HRClassificationNeck(TicketModule, BaseModule):
     ) -> None:
         super().__init__(init_cfg=init_cfg or dict(type='MnasNet'))
         norm_cfg = norm_cfg or _NORM_CFG
-        block_cfg = dict(kernel_sizes=kernel_sizes, expand_ratio=expand_ratio, norm_cfg=norm_cfg)
+        block_cfg: dict[str, Any] = dict(
+            kernel_sizes=kernel_sizes, expand_ratio=expand_ratio, norm_cfg=norm_cfg
+        )
         self.widen = nn.ModuleList(
             AtomicBlock(before, after, **block_cfg)
             for before, after in zip(in_channels, head_channels, strict=True)

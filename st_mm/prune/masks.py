@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from fnmatch import fnmatch
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 CLASSIFIER = re.compile(r'(^|\.)\w*head(\.\d+)?\.(layers\.\d+\.)?(conv_seg|fc|final_layer)$')
 
 
-def prunable_weights(model: nn.Module, skip: Iterable[str] = ()) -> dict[str, nn.Parameter]:
+def prunable_weights(model: nn.Module, skip: Iterable[str] = ()) -> dict[str, Tensor]:
     """Collect the weights that pruning may mask.
 
     Args:
@@ -19,13 +20,13 @@ def prunable_weights(model: nn.Module, skip: Iterable[str] = ()) -> dict[str, nn
         skip (Iterable[str]): Shell patterns of weight names to leave alone. Defaults to none.
 
     Returns:
-        dict[str, nn.Parameter]: Every conv and linear weight by its name, but for those of the
+        dict[str, Tensor]: Every conv and linear weight by its name, but for those of the
         task classifier (``conv_seg``, ``fc`` or ``final_layer`` of a head) and ``skip``.
 
     Raises:
         ValueError: If nothing is left, or a pattern of ``skip`` matches nothing.
     """
-    weights = {
+    weights: dict[str, Tensor] = {
         f'{name}.weight': module.weight
         for name, module in model.named_modules()
         if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear))
@@ -177,13 +178,13 @@ class Masks:
         """Share of the prunable weights that are not masked."""
         total = sum(weight.numel() for weight in self.weights.values())
         masked = sum(int((keep == 0).sum()) for keep in self.keep.values())
-        return 1 - masked / total
+        return 1 - masked / max(total, 1)
 
     def aligned(self) -> list[MutableMapping[str, Tensor]]:
         """The tensors that have to be cut together with the weights."""
         return [self.keep, *self.latent]
 
-    def state(self) -> dict[str, dict]:
+    def state(self) -> dict[str, dict[str, Any]]:
         """Masks as plain types: shape and packed bits by weight name."""
         return {
             name: dict(shape=list(keep.shape), bits=pack(keep)) for name, keep in self.keep.items()
@@ -198,7 +199,7 @@ class Masks:
 
     @torch.no_grad()
     def load(
-        self, state: Mapping[str, dict], latent: Sequence[Mapping[str, Tensor]] | None
+        self, state: Mapping[str, Mapping[str, Any]], latent: Sequence[Mapping[str, Tensor]] | None
     ) -> None:
         """Take masks over, from :meth:`state` and :meth:`latent_state`.
 

@@ -2,7 +2,7 @@
 
 from .calibration import recalibrate
 from .penalty import PenaltyGradient, penalty, ramp
-from .shrink import shrink
+from .shrink import Cut, shrink
 from .units import (
     count_units,
     dead_units,
@@ -15,6 +15,7 @@ from .units import (
 )
 
 __all__ = [
+    'Cut',
     'PenaltyGradient',
     'count_units',
     'dead_units',

@@ -1,6 +1,7 @@
 """Recalibrating BN statistics after the network has changed (paper Algorithm 1)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -13,7 +14,9 @@ from st_mm.models.tracing import eval_mode
 
 @torch.no_grad()
 def recalibrate(
-    model: nn.Module, batches: Iterable[Any], forward: Callable[[nn.Module, Any], Any]
+    models: Sequence[nn.Module],
+    batches: Iterable[Any],
+    forward: Callable[[nn.Module, Any], Any],
 ) -> int:
     """Replace running statistics by their plain average over some batches.
 
@@ -22,21 +25,25 @@ def recalibrate(
     are as before afterwards; without any batch the statistics stay as they are.
 
     Args:
-        model (nn.Module): The model, not wrapped; changed in place.
+        models (Sequence[nn.Module]): Models that see the same batches (live, EMA), not wrapped;
+            changed in place.
         batches (Iterable): Training batches.
-        forward (Callable): ``forward(model, batch)`` runs the model.
+        forward (Callable): ``forward(model, batch)`` runs a model.
 
     Returns:
         int: Number of batches seen.
     """
     norms = [
         module
+        for model in models
         for module in model.modules()
         if isinstance(module, _BatchNorm) and module.track_running_stats and module.num_features
     ]
     momenta = [norm.momentum for norm in norms]
     count = 0
-    with eval_mode(model):
+    with ExitStack() as stack:
+        for model in models:
+            stack.enter_context(eval_mode(model))
         try:
             for batch in batches:
                 if not count:
@@ -44,7 +51,8 @@ def recalibrate(
                         norm.reset_running_stats()
                         norm.momentum = None  # cumulative average
                         norm.train()
-                forward(model, batch)
+                for model in models:
+                    forward(model, batch)
                 count += 1
         finally:
             for norm, momentum in zip(norms, momenta, strict=True):

@@ -10,9 +10,7 @@ from st_mm.models.units import UnitOwner
 from .units import importance
 
 
-def penalty(
-    owners: Mapping[str, UnitOwner], costs: Mapping[str, Tensor], rho: float
-) -> Tensor:
+def penalty(owners: Mapping[str, UnitOwner], costs: Mapping[str, Tensor], rho: float) -> Tensor:
     """Value of the penalty: ``rho * sum over units of cost * |r|``.
 
     Args:
@@ -43,24 +41,18 @@ class PenaltyGradient:
     """Adds the penalty's gradient to that of the norm scales, inside the backward pass.
 
     The sum is what autograd would give for ``loss + penalty``, without a term in the loss: it is
-    there before gradients are reduced over ranks, clipped, or averaged, and it goes through the
-    same scaling as the loss (accumulation, AMP).
+    there before gradients are reduced over ranks or clipped.
 
     Args:
         owners (Mapping[str, UnitOwner]): The owners of the units.
         costs (Mapping[str, Tensor]): (units,) cost per owner.
-        scale_loss (Callable[[float], float]): What the optimizer wrapper does to a loss before
-            its backward pass.
+
+    Attributes:
+        strength (float): rho, scaled as the loss is scaled (accumulation, AMP). Starts at 0.
     """
 
-    def __init__(
-        self,
-        owners: Mapping[str, UnitOwner],
-        costs: Mapping[str, Tensor],
-        scale_loss: Callable[[float], float],
-    ) -> None:
-        self.rho = 0.0
-        self.scale_loss = scale_loss
+    def __init__(self, owners: Mapping[str, UnitOwner], costs: Mapping[str, Tensor]) -> None:
+        self.strength = 0.0
         self._owners = owners
         self.update(costs)
         self._handles = [
@@ -84,9 +76,8 @@ class PenaltyGradient:
         scale = self._owners[name].unit_bn.weight
 
         def add(gradient: Tensor) -> Tensor:
-            if not self.rho:
+            if not self.strength:
                 return gradient
-            strength = self.scale_loss(self.rho)
-            return gradient.addcmul(self._costs[name], scale.detach().sign(), value=strength)
+            return gradient.addcmul(self._costs[name], scale.detach().sign(), value=self.strength)
 
         return add

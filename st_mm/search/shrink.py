@@ -92,7 +92,7 @@ def shrink(
     cuts = plan_cuts(find_owners(model), dead)
     if not cuts:
         return cuts
-    names = {
+    names: dict[Tensor, str] = {
         parameter: name for name, parameter in model.named_parameters() if name in cuts
     }
     _check_copies(model, copies, cuts)
@@ -121,9 +121,7 @@ def shrink(
     return cuts
 
 
-def _check_copies(
-    model: nn.Module, copies: Iterable[nn.Module], cuts: Mapping[str, Cut]
-) -> None:
+def _check_copies(model: nn.Module, copies: Iterable[nn.Module], cuts: Mapping[str, Cut]) -> None:
     for copy in copies:
         for name in cuts:
             ours, theirs = attrgetter(name)(model).shape, attrgetter(name)(copy).shape

@@ -29,7 +29,15 @@ def find_owners(model: nn.Module) -> Owners:
     }
 
 
-_PROTOCOL = ('unit_bn', 'unit_groups', 'unit_slices', 'unit_macs', 'saved_macs', 'absorb_units', 'sync_units')
+_PROTOCOL = (
+    'unit_bn',
+    'unit_groups',
+    'unit_slices',
+    'unit_macs',
+    'saved_macs',
+    'absorb_units',
+    'sync_units',
+)
 
 
 def count_units(owners: Mapping[str, UnitOwner]) -> int:
@@ -108,9 +116,7 @@ def units_macs(owners: Mapping[str, UnitOwner], sizes: Mapping[str, Size]) -> di
     return {name: owner.unit_macs(sizes[name]) for name, owner in owners.items()}
 
 
-def unit_costs(
-    owners: Mapping[str, UnitOwner], sizes: Mapping[str, Size]
-) -> dict[str, Tensor]:
+def unit_costs(owners: Mapping[str, UnitOwner], sizes: Mapping[str, Size]) -> dict[str, Tensor]:
     """Cost of each unit: its MACs over the mean MACs of all units alive (Section 3.1).
 
     The mean takes an owner's MACs as a whole, so that the first token is not counted at the

@@ -1,0 +1,18 @@
+"""SuperTickets for OpenMMLab: search and prune a network while it trains.
+
+Importing the package makes a config's ``custom_imports = dict(imports=['st_mm'])`` work: it
+checks the mm packages, applies the runtime fixes, and registers the models and the hooks.
+"""
+
+from .requirements import check_requirements
+from .version import __version__
+
+check_requirements()  # first: what follows imports mmengine and mmcv
+
+from . import compat  # noqa: E402 - see above
+
+compat.apply()  # before anything can import torchvision or mmcv.ops
+
+from . import hooks, models  # noqa: E402 - see above
+
+__all__ = ['__version__', 'check_requirements', 'compat', 'hooks', 'models']

@@ -1,0 +1,141 @@
+"""What the hooks of one run share: the ticket so far, its masks, and the event of the moment."""
+
+from typing import Any, ClassVar, NamedTuple
+from weakref import WeakKeyDictionary
+
+from mmengine.hooks import EMAHook
+from mmengine.model import BaseAveragedModel, is_model_wrapper
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from st_mm.prune import Masks
+from st_mm.search import Cut, shrink
+from st_mm.ticket import Ticket
+
+LATENT = 'latent_weights'  # entry of a checkpoint: values behind the masks, live and EMA
+
+
+class Moment(NamedTuple):
+    """A point of training: how many epochs or iterations are done."""
+
+    unit: str  # 'epoch' or 'iter'
+    t: int
+    iteration: int  # iterations done
+
+    def __str__(self) -> str:
+        return f'{self.unit} {self.t}'
+
+
+class RunState:
+    """State shared by the hooks of one :class:`Runner`.
+
+    Attributes:
+        ticket (Ticket): The record so far; empty until a checkpoint or training brings one.
+        latent (list, optional): Latent weights of the loaded checkpoint.
+        masks (Masks): Masks of the training; empty without a pruning hook.
+        searched (Moment | None): The last search step that removed units.
+        freed (Moment | None): The last reactivation.
+        pruned (Moment | None): The last prune.
+        calibration_batches (int): Batches that this moment's events want BN recalibrated over.
+    """
+
+    _of_runner: ClassVar['WeakKeyDictionary[Runner, RunState]'] = WeakKeyDictionary()
+
+    def __init__(self) -> None:
+        self.ticket = Ticket()
+        self.latent: list[dict[str, Tensor]] | None = None
+        self.masks = Masks({})
+        self.searched: Moment | None = None
+        self.freed: Moment | None = None
+        self.pruned: Moment | None = None
+        self.calibration_batches = 0
+
+    @classmethod
+    def of(cls, runner: Runner) -> 'RunState':
+        """The state of a runner; made on first use."""
+        if runner not in cls._of_runner:
+            cls._of_runner[runner] = cls()
+        return cls._of_runner[runner]
+
+    def start(self, model: nn.Module) -> Ticket:
+        """Begin the record, or go on with the loaded one."""
+        if not self.ticket.versions:
+            self.ticket = Ticket.of_supernet(model)
+        self.ticket.check(model)
+        return self.ticket
+
+    def shrink(self, runner: Runner, dead: dict[str, Tensor], moment: Moment) -> dict[str, Cut]:
+        """Remove units from the model and from everything in the run that follows its shapes."""
+        emas = averaged_models(runner)
+        cuts = shrink(
+            bare_model(runner),
+            dead,
+            copies=[ema.module for ema in emas],
+            optimizers=[optim_wrapper(runner).optimizer],
+            aligned=self.masks.aligned(),
+        )
+        if cuts:
+            self.ticket.remove(dead)
+            self.searched = moment
+            refresh_averages(runner)
+            rewrap(runner)
+        return cuts
+
+    def note(self, runner: Runner, moment: Moment, kind: str, **figures: float) -> None:
+        """Put an event into the record and its figures into the log, for every backend."""
+        self.ticket.events.append(dict(kind=kind, unit=moment.unit, t=moment.t, **figures))
+        scalars = {f'{kind}/{name}': value for name, value in figures.items()}
+        log_scalars(runner, scalars)
+        runner.visualizer.add_scalars(scalars, step=moment.iteration)
+
+
+def bare_model(runner: Runner) -> nn.Module:
+    """The model of a runner, without DDP or another wrapper."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def averaged_models(runner: Runner) -> list[BaseAveragedModel]:
+    """The averaged models of the run's EMA hooks."""
+    return [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
+
+
+def refresh_averages(runner: Runner) -> None:
+    """Let the averaged models find their tensors again, after shapes have changed.
+
+    With ``update_buffers`` they hold a ``state_dict`` made once, whose tensors do not follow
+    the parameters (``mmengine/model/averaged_model.py``).
+    """
+    for ema in averaged_models(runner):
+        if ema.update_buffers:
+            ema.avg_parameters = ema.module.state_dict()
+
+
+def optim_wrapper(runner: Runner) -> OptimWrapper:
+    """The optimizer wrapper of a run.
+
+    Raises:
+        TypeError: If there are several.
+    """
+    wrapper = runner.optim_wrapper
+    if not isinstance(wrapper, OptimWrapper):
+        raise TypeError(
+            f'the hooks of st_mm work with one optimizer, but optim_wrapper is a '
+            f'{type(wrapper).__name__}'
+        )
+    return wrapper
+
+
+def rewrap(runner: Runner) -> None:
+    """Build the distributed wrapper (and the compiled step) anew around a changed model."""
+    if is_model_wrapper(runner.model):
+        model = runner.model.module
+        runner.model = None  # the old reducer has to go before the new one comes
+        runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
+    runner._maybe_compile('train_step')
+
+
+def log_scalars(runner: Runner, scalars: dict[str, Any]) -> None:
+    """Show scalars, by tag, in every following line of the training log and its backends."""
+    for tag, value in scalars.items():
+        runner.message_hub.update_scalar(f'train/{tag}', value)

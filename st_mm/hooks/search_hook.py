@@ -1,0 +1,165 @@
+"""SearchHook: when units are penalized and removed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from st_mm.analysis import count_macs
+from st_mm.search import (
+    PenaltyGradient,
+    count_units,
+    dead_units,
+    find_owners,
+    input_sizes,
+    penalty,
+    ramp,
+    saved_macs,
+    unit_costs,
+)
+
+from .run_state import (
+    Moment,
+    RunState,
+    averaged_models,
+    bare_model,
+    log_scalars,
+    optim_wrapper,
+)
+from .ticket_hook import TicketHook
+
+
+@HOOKS.register_module()
+class SearchHook(TicketHook):
+    """Search the architecture while it trains (SuperTickets, Section 3.1).
+
+    Adds ``rho(t) * sum of cost * |r|`` over the search units to the loss, with rho rising
+    linearly over the first ``warmup`` epochs, and removes every ``interval`` epochs the units whose
+    importance r is at most ``threshold`` in the live weights and in the EMA; at the last epoch
+    in the EMA alone.
+
+    Args:
+        interval (int): Epochs (or iterations) between two search steps. Defaults to 10.
+        rho (float): Strength of the penalty (1.8e-4 ImageNet, 1.4e-4 Cityscapes and ADE20K, 1e-6
+            COCO). Defaults to 1.4e-4.
+        warmup (int): Epochs (or iterations) over which rho rises. Defaults to 25.
+        threshold (float): Importance at which a unit counts as dead. Defaults to 1e-3.
+        min_macs_drop (float): A step that saves fewer MACs is not taken. Defaults to 1e6.
+        input_shape (Sequence[int]): (channels, height, width) at which MACs are counted.
+            Defaults to (3, 512, 1024).
+        calibration_batches (int): Batches over which BN is recalibrated after a step; 0 for not
+            at all. Defaults to 10.
+        by_epoch (bool): Whether time runs in epochs or in iterations. Defaults to True.
+
+    Raises:
+        ValueError: If an argument is out of its range, or the model has no search units.
+    """
+
+    priority = 40  # before EMAHook (50), which must not average what is about to go
+
+    def __init__(
+        self,
+        interval: int = 10,
+        rho: float = 1.4e-4,
+        warmup: int = 25,
+        threshold: float = 1e-3,
+        min_macs_drop: float = 1e6,
+        input_shape: Sequence[int] = (3, 512, 1024),
+        calibration_batches: int = 10,
+        by_epoch: bool = True,
+    ) -> None:
+        super().__init__(by_epoch)
+        if not isinstance(interval, int) or interval < 1:
+            raise ValueError(f'interval must be an integer of at least 1, got {interval}')
+        for name, value in (
+            ('rho', rho),
+            ('warmup', warmup),
+            ('threshold', threshold),
+            ('min_macs_drop', min_macs_drop),
+            ('calibration_batches', calibration_batches),
+        ):
+            if value < 0:
+                raise ValueError(f'{name} must not be negative, got {value}')
+        self.interval = interval
+        self.rho = rho
+        self.warmup = warmup
+        self.threshold = threshold
+        self.min_macs_drop = min_macs_drop
+        self.input_shape = tuple(input_shape)
+        self.calibration_batches = calibration_batches
+
+    def config(self) -> dict[str, Any]:
+        """Arguments of the hook, for the ticket record."""
+        names = ('interval', 'rho', 'warmup', 'threshold', 'min_macs_drop', 'calibration_batches')
+        arguments = {name: getattr(self, name) for name in names}
+        return {**super().config(), **arguments, 'input_shape': list(self.input_shape)}
+
+    def before_train(self, runner: Runner) -> None:
+        """Find the units, measure what they cost, and start the penalty."""
+        super().before_train(runner)
+        model = bare_model(runner)
+        self.owners = find_owners(model)
+        if not self.owners:
+            raise ValueError(
+                f'SearchHook needs a model with search units, but {type(model).__name__} has '
+                'none: use HRSupernet as its backbone, or drop the hook from custom_hooks'
+            )
+        self.sizes = input_sizes(model, self.input_shape)
+        self.penalty = PenaltyGradient(self.owners, unit_costs(self.owners, self.sizes))
+        self.wrapper = optim_wrapper(runner)
+        log_scalars(runner, self._figures(runner))
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Set the strength of the penalty, scaled as this iteration's loss will be."""
+        strength = self.wrapper.scale_loss(self._rho(runner))
+        scaler = getattr(self.wrapper, 'loss_scaler', None)
+        self.penalty.strength = strength * scaler.get_scale() if scaler else strength
+
+    def step(self, runner: Runner, moment: Moment) -> None:
+        """Remove the dead units, if it is time and worth it."""
+        if moment.t % self.interval:
+            return
+        dead = self._dead(runner, last=moment.t == self.total(runner))
+        count = sum(int(mask.sum()) for mask in dead.values())
+        saved = saved_macs(self.owners, dead, self.sizes)
+        state = RunState.of(runner)
+        taken = count > 0 and saved >= self.min_macs_drop
+        if taken:
+            state.shrink(runner, dead, moment)
+            self.penalty.update(unit_costs(self.owners, self.sizes))
+            state.calibration_batches = max(state.calibration_batches, self.calibration_batches)
+        figures = self._figures(runner)
+        state.note(
+            runner, moment, 'search', removed=count if taken else 0, **_strip(figures, 'search/')
+        )
+        verdict = 'removes' if taken else f'finds, below {self.min_macs_drop:g} MACs, and leaves'
+        runner.logger.info(
+            f'search at {moment} {verdict} {count:,} dead units ({saved:,.0f} MACs): '
+            f'{figures["search/units"]:,} units, {figures["search/macs"]:,} MACs stay'
+        )
+
+    def _dead(self, runner: Runner, last: bool) -> dict:
+        """Units dead in live weights and EMA; at the end of training the EMA decides alone."""
+        averages = [find_owners(ema.module) for ema in averaged_models(runner)]
+        if last and averages:
+            return dead_units(averages[0], self.threshold)
+        return dead_units(self.owners, self.threshold, *averages)
+
+    def _rho(self, runner: Runner) -> float:
+        done = runner.iter
+        if self.by_epoch:
+            done /= len(runner.train_dataloader)
+        return self.rho * ramp(done, self.warmup)
+
+    def _figures(self, runner: Runner) -> dict[str, float]:
+        rho = self._rho(runner)
+        return {
+            'search/units': count_units(self.owners),
+            'search/macs': count_macs(bare_model(runner), self.input_shape).dense,
+            'search/penalty': penalty(self.owners, unit_costs(self.owners, self.sizes), rho).item(),
+        }
+
+
+def _strip(figures: Mapping[str, float], prefix: str) -> dict[str, float]:
+    return {name.removeprefix(prefix): value for name, value in figures.items()}

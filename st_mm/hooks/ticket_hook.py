@@ -1,0 +1,138 @@
+"""What every hook of st_mm does besides its own work: checks, records, safe files."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner.base_loop import BaseLoop
+
+from st_mm.files import check_checkpoint
+from st_mm.models.loading import check_fit, take_widths
+from st_mm.ticket import KEY, Ticket
+
+from .recalibrate_hook import RecalibrateHook
+from .run_state import LATENT, Moment, RunState, bare_model, refresh_averages
+
+
+class TicketHook(Hook):
+    """Base of the hooks that draw tickets.
+
+    Turns epochs and iterations into moments for :meth:`step`, checks what it is given before
+    training starts, writes the ticket record into every checkpoint, and reads it back.
+
+    Args:
+        by_epoch (bool): Whether time runs in epochs or in iterations. Defaults to True.
+    """
+
+    def __init__(self, by_epoch: bool = True) -> None:
+        self.by_epoch = by_epoch
+
+    def step(self, runner: Runner, moment: Moment) -> None:
+        """Do what is due at a moment."""
+        raise NotImplementedError
+
+    def config(self) -> dict[str, Any]:
+        """Arguments of the hook, for the ticket record, in plain types."""
+        return dict(by_epoch=self.by_epoch)
+
+    def before_run(self, runner: Runner) -> None:
+        """Refuse an unreadable checkpoint, and have checkpoints written whole or not at all."""
+        if runner._load_from:
+            check_checkpoint(runner._load_from)
+        for hook in list(runner.hooks):
+            if isinstance(hook, CheckpointHook) and hook.backend_args is None:
+                hook.backend_args = dict(backend='atomic')
+        if not any(isinstance(hook, RecalibrateHook) for hook in runner.hooks):
+            runner.register_hook(RecalibrateHook())
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take the record over; for a test or a resume, refuse a checkpoint that does not fit."""
+        state = RunState.of(runner)
+        state.ticket = Ticket.from_meta(checkpoint.get('meta', {})) or Ticket()
+        state.latent = checkpoint.get(LATENT)
+        restore_history(checkpoint)
+        training = isinstance(runner._train_loop, BaseLoop)
+        if runner._resume or not training:
+            weights = {
+                name.removeprefix('module.'): tensor
+                for name, tensor in checkpoint.get('state_dict', checkpoint).items()
+            }
+            take_widths(bare_model(runner), weights, '')
+            check_fit(bare_model(runner), weights, '', required=True)
+
+    def before_train(self, runner: Runner) -> None:
+        """Check the loop and the data, and begin the record."""
+        if self.by_epoch and not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            raise ValueError(
+                f'{type(self).__name__}(by_epoch=True) needs an epoch-based training loop, but '
+                f'train_cfg says {type(runner.train_loop).__name__}: set by_epoch=False and give '
+                'intervals in iterations'
+            )
+        dataset = runner.train_dataloader.dataset
+        if not len(dataset):
+            raise ValueError(
+                f'{type(dataset).__name__} found no samples for training: check data_root '
+                f'({getattr(dataset, "data_root", None)!r}) and data_prefix in train_dataloader'
+            )
+        refresh_averages(runner)  # a checkpoint may have brought other shapes
+        ticket = RunState.of(runner).start(bare_model(runner))
+        ticket.config[type(self).__name__] = self.config()
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        """Step at an iteration."""
+        if not self.by_epoch:
+            self.step(runner, Moment('iter', runner.iter + 1, runner.iter + 1))
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Step at the end of an epoch, before it is evaluated and saved."""
+        if self.by_epoch:
+            self.step(runner, Moment('epoch', runner.epoch + 1, runner.iter))
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Write the record; whichever hook comes first does it for all."""
+        state = RunState.of(runner)
+        if KEY in checkpoint['meta'] or not state.ticket.versions:
+            return
+        state.ticket.masks = state.masks.state()
+        checkpoint[LATENT] = state.masks.latent_state()
+        checkpoint['meta'][KEY] = state.ticket.to_meta()
+        flatten_history(checkpoint)
+
+    def total(self, runner: Runner) -> int:
+        """Length of the training, in the hook's unit of time."""
+        return runner.max_epochs if self.by_epoch else runner.max_iters
+
+
+def flatten_history(checkpoint: dict) -> None:
+    """Store logged scalars as plain lists, so that any ``torch.load`` can read the file.
+
+    mmengine pickles :class:`HistoryBuffer` objects, which torch >= 2.6 refuses wherever st_mm
+    is not imported, as in ``publish_model.py``.
+    """
+    hub = checkpoint['message_hub']
+    plain = {}
+    for name, buffer in hub['log_scalars'].items():
+        values, counts = buffer.data
+        plain[name] = dict(
+            log_history=values.tolist(),
+            count_history=counts.tolist(),
+            max_length=buffer.max_length,
+        )
+    checkpoint['message_hub'] = {**hub, 'log_scalars': plain}
+
+
+def restore_history(checkpoint: dict) -> None:
+    """Undo :func:`flatten_history`, before mmengine resumes its message hub."""
+    scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
+    for name, entry in scalars.items():
+        if isinstance(entry, dict):
+            scalars[name] = HistoryBuffer(**entry)

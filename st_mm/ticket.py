@@ -1,0 +1,136 @@
+"""The ticket: what the search kept and the pruning masked, as one record of plain types."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .files import check_checkpoint
+from .prune.masks import unpack
+from .search.units import find_owners
+from .version import __version__
+
+KEY = 'ticket'  # where the record lives in the meta of a checkpoint
+LIBRARIES = ('torch', 'mmengine', 'mmcv', 'mmsegmentation', 'mmpose', 'mmpretrain')
+
+Units = dict[str, dict[str, list[int]]]
+
+
+@dataclass
+class Ticket:
+    """Record of a ticket, kept in the ``meta`` of its checkpoint.
+
+    Attributes:
+        units (dict): Units kept, by owner and group (kernel): their indices in the original
+            supernet, in rising order.
+        total (dict): Units of the original supernet, by owner and group.
+        masks (dict): Shape and packed bits (uint8) by name of the masked weight.
+        config (dict): Arguments of the hooks that drew the ticket, by hook.
+        events (list[dict]): What happened when: kind, unit of time, time, and figures.
+        versions (dict): Versions of st_mm and of the libraries.
+    """
+
+    units: Units = field(default_factory=dict)
+    total: dict[str, dict[str, int]] = field(default_factory=dict)
+    masks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    config: dict[str, dict[str, Any]] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_supernet(cls, model: nn.Module) -> 'Ticket':
+        """Start the record of a model in which every unit is alive."""
+        total = {name: owner.unit_groups() for name, owner in find_owners(model).items()}
+        units = {
+            name: {group: list(range(count)) for group, count in groups.items()}
+            for name, groups in total.items()
+        }
+        return cls(units=units, total=total, versions=library_versions())
+
+    @classmethod
+    def from_meta(cls, meta: Mapping[str, Any]) -> 'Ticket | None':
+        """Read the record from the ``meta`` of a checkpoint; None if it has none."""
+        record = meta.get(KEY)
+        return None if record is None else cls(**record)
+
+    def to_meta(self) -> dict[str, Any]:
+        """The record in plain types and tensors, as ``weights_only`` loading wants it."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def remove(self, dead: Mapping[str, Tensor]) -> None:
+        """Strike units off.
+
+        Args:
+            dead (Mapping[str, Tensor]): (units alive,) bool by owner, True for what goes.
+        """
+        for name, mask in dead.items():
+            flags = iter(mask.tolist())
+            self.units[name] = {
+                group: [index for index in indices if not next(flags)]
+                for group, indices in self.units[name].items()
+            }
+
+    def check(self, model: nn.Module) -> None:
+        """Compare the record with the units of a model.
+
+        Args:
+            model (nn.Module): A model that the ticket's weights are loaded into.
+
+        Raises:
+            ValueError: Naming the first owner that differs.
+        """
+        owners = find_owners(model)
+        for name in sorted(owners.keys() | self.units.keys()):
+            ours = owners[name].unit_groups() if name in owners else None
+            counts = None
+            if name in self.units:
+                counts = {group: len(indices) for group, indices in self.units[name].items()}
+            if ours != counts:
+                raise ValueError(
+                    f"the ticket record says {counts} units for '{name}', the weights say {ours}: "
+                    'the checkpoint was edited, or belongs to another model'
+                )
+
+    def mask(self, name: str) -> Tensor:
+        """Unpack the mask of a weight: bool, True for what stays."""
+        return unpack(self.masks[name]['bits'], self.masks[name]['shape'])
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint file.
+
+    Args:
+        path (str | Path): An mm checkpoint, as trained or as published.
+
+    Returns:
+        dict: With at least ``meta`` and ``state_dict``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is truncated or no mm checkpoint.
+    """
+    check_checkpoint(path)
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise ValueError(f'{path} is not a checkpoint that can be read: {error}') from error
+    if not isinstance(checkpoint, dict) or not {'meta', 'state_dict'} <= checkpoint.keys():
+        raise ValueError(f'{path} is no mm checkpoint: it needs the entries meta and state_dict')
+    return checkpoint
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of st_mm and of the libraries it stands on, where installed."""
+    found = dict(st_mm=__version__)
+    for name in LIBRARIES:
+        for distribution in (name, f'{name}-lite', f'onedl-{name}'):
+            try:
+                found[name] = version(distribution)
+                break
+            except PackageNotFoundError:
+                continue
+    return found
