@@ -1,28 +1,56 @@
-"""Markers and seeds for every test."""
+"""Markers that skip with a reason, the toy data, and one trained ticket for the whole session."""
 
 import os
 import random
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine import Config
+from mmengine.runner import Runner
 
-REPO = Path(__file__).parents[1]
-SHARED = Path(os.environ.get('ST_MM_SHARED_DIR', REPO.parent / 'shared'))
+import st_mm  # noqa: F401 - the runtime fixes, before any test imports mmseg
+
+ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get('ST_MM_SHARED_DIR', ROOT.parent / 'shared'))
+TOY_CONFIG = ROOT / 'configs' / 'toy' / 'supertickets-p90-slim_8b-30e_toy-streets-128x256.py'
+
+# 6 epochs of 2 iterations with every kind of event: search at 2, 4 and 6, prune at 1 to 5
+TINY = dict(
+    model=dict(
+        data_preprocessor=dict(size=(64, 128)),
+        backbone=dict(
+            stem_channels=(4, 8), stage_channels=((8,), (6, 12)), stage_blocks=((1,), (1, 1))
+        ),
+        neck=dict(in_channels=(6, 12), out_channels=12),
+        decode_head=dict(in_channels=12, channels=12),
+    ),
+    train_dataloader=dict(batch_size=4, num_workers=0, persistent_workers=False),
+    val_dataloader=dict(batch_size=4, num_workers=0, persistent_workers=False),
+    test_dataloader=dict(batch_size=4, num_workers=0),
+    train_cfg=dict(max_epochs=6, val_interval=3),
+    default_hooks=dict(
+        checkpoint=dict(interval=1, max_keep_ckpts=-1), logger=dict(interval=1)
+    ),
+    log_level='WARNING',
+    env_cfg=dict(cudnn_benchmark=False),
+)
+SEARCH = dict(interval=2, rho=1e-2, warmup=2, threshold=0.985, min_macs_drop=1, calibration_batches=2)
+PRUNE = dict(interval=1, step=0.3, end=5, calibration_batches=2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    skips = {}
-    if not SHARED.is_dir():
-        reason = f'needs the data in {SHARED} (or in $ST_MM_SHARED_DIR)'
-        skips['data'] = pytest.mark.skip(reason=reason)
-    if not torch.cuda.is_available():
-        skips['gpu'] = pytest.mark.skip(reason='needs a CUDA device')
+    no_data = pytest.mark.skip(reason=f'no {SHARED}; set ST_MM_SHARED_DIR')
+    no_gpu = pytest.mark.skip(reason='no CUDA device')
     for item in items:
-        for marker, skip in skips.items():
-            if marker in item.keywords:
-                item.add_marker(skip)
+        if 'data' in item.keywords and not SHARED.is_dir():
+            item.add_marker(no_data)
+        if 'gpu' in item.keywords and not torch.cuda.is_available():
+            item.add_marker(no_gpu)
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +58,64 @@ def _seed() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def toy_streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """8 + 4 + 4 drawn streets of 64x128 pixels."""
+    folder = tmp_path_factory.mktemp('data') / 'toy_streets'
+    tool = ROOT / 'tools' / 'make_toy_streets.py'
+    counts = ['--train', '8', '--val', '4', '--test', '4', '--size', '64x128']
+    subprocess.run([sys.executable, tool, folder, *counts], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def tiny_config(toy_streets: Path) -> Callable[..., Config]:
+    """Configs of the toy recipe, cut down to seconds: ``tiny_config(work_dir, **changes)``.
+
+    Nothing in the pipeline is random, since mmengine does not restore the random state of a
+    resumed run.
+    """
+
+    def build(
+        work_dir: Path,
+        search: dict | None = SEARCH,
+        prune: dict | None = PRUNE,
+        reactivate: dict | None = {},  # noqa: B006 - read only
+        ema: bool = True,
+        **changes: object,
+    ) -> Config:
+        config = Config.fromfile(TOY_CONFIG)
+        hooks = dict(zip(('ema', 'search', 'prune', 'reactivate'), config.custom_hooks, strict=True))
+        chosen = [hooks['ema']] if ema else []
+        for name, arguments in dict(search=search, prune=prune, reactivate=reactivate).items():
+            if arguments is not None:
+                chosen.append({**hooks[name], **arguments})
+        config.merge_from_dict(TINY)
+        config.param_scheduler[0].total_steps = config.train_cfg.max_epochs
+        config.custom_hooks = chosen
+        if search is not None:
+            for hook in config.custom_hooks:
+                if hook.type == 'SearchHook':
+                    hook.setdefault('input_shape', (3, 64, 128))
+        for split in ('train', 'val', 'test'):
+            dataset = config[f'{split}_dataloader'].dataset
+            dataset.data_root = f'{toy_streets}/'
+            dataset.pipeline = config.test_pipeline
+        config.merge_from_dict(changes)
+        config.work_dir = str(work_dir)
+        config.experiment_name = f'{work_dir.parent.name}-{work_dir.name}'
+        return config
+
+    return build
+
+
+@pytest.fixture(scope='session')
+def ticket_run(tiny_config: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Work dir of a finished run: ``epoch_1.pth`` to ``epoch_6.pth`` and ``config.py``."""
+    work_dir = tmp_path_factory.mktemp('ticket') / 'run'
+    config = tiny_config(work_dir, log_level='INFO')
+    Runner.from_cfg(config).train()
+    config.dump(work_dir / 'config.py')
+    return work_dir
