@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.logging import HistoryBuffer
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.runner.base_loop import BaseLoop
 
@@ -13,6 +12,7 @@ from st_mm.files import check_checkpoint
 from st_mm.models.loading import check_fit, take_widths
 from st_mm.ticket import KEY, Ticket
 
+from .plain_checkpoint import make_plain, restore
 from .recalibrate_hook import RecalibrateHook
 from .run_state import LATENT, Moment, RunState, bare_model, refresh_averages
 
@@ -53,7 +53,7 @@ class TicketHook(Hook):
         state = RunState.of(runner)
         state.ticket = Ticket.from_meta(checkpoint.get('meta', {})) or Ticket()
         state.latent = checkpoint.get(LATENT)
-        restore_history(checkpoint)
+        restore(checkpoint)
         training = isinstance(runner._train_loop, BaseLoop)
         if runner._resume or not training:
             weights = {
@@ -105,34 +105,8 @@ class TicketHook(Hook):
         state.ticket.masks = state.masks.state()
         checkpoint[LATENT] = state.masks.latent_state()
         checkpoint['meta'][KEY] = state.ticket.to_meta()
-        flatten_history(checkpoint)
+        make_plain(checkpoint)
 
     def total(self, runner: Runner) -> int:
         """Length of the training, in the hook's unit of time."""
         return runner.max_epochs if self.by_epoch else runner.max_iters
-
-
-def flatten_history(checkpoint: dict) -> None:
-    """Store logged scalars as plain lists, so that any ``torch.load`` can read the file.
-
-    mmengine pickles :class:`HistoryBuffer` objects, which torch >= 2.6 refuses wherever st_mm
-    is not imported, as in ``publish_model.py``.
-    """
-    hub = checkpoint['message_hub']
-    plain = {}
-    for name, buffer in hub['log_scalars'].items():
-        values, counts = buffer.data
-        plain[name] = dict(
-            log_history=values.tolist(),
-            count_history=counts.tolist(),
-            max_length=buffer.max_length,
-        )
-    checkpoint['message_hub'] = {**hub, 'log_scalars': plain}
-
-
-def restore_history(checkpoint: dict) -> None:
-    """Undo :func:`flatten_history`, before mmengine resumes its message hub."""
-    scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
-    for name, entry in scalars.items():
-        if isinstance(entry, dict):
-            scalars[name] = HistoryBuffer(**entry)

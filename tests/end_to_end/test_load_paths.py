@@ -1,5 +1,6 @@
 """A ticket loads through every unmodified path of mmengine and mmseg, bit for bit."""
 
+import copy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -159,7 +160,7 @@ def test_mim_test(ticket: Path, ticket_run: Path, tiny_config: Callable, tmp_pat
 
 
 def test_another_architecture_is_refused(ticket: Path, config: Config) -> None:
-    other = config.copy()
+    other = copy.deepcopy(config)
     other.model.backbone.stage_channels = ((8,), (6, 10))
     other.model.neck.in_channels = (6, 10)
     with pytest.raises(RuntimeError, match=r"tensor 'backbone\.stages\.1\S+' has shape"):

@@ -1,0 +1,237 @@
+"""A checkpoint as its models: the supernet of its config, and the ticket with its weights."""
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+from st_mm.models.loading import check_fit, take_widths
+from st_mm.ticket import Ticket, load_checkpoint
+
+Shape = tuple[int, int, int]
+
+TIMESTAMP = re.compile(r'_\d{8}_\d{6}$')
+GIT_HASH = re.compile(r'([0-9a-f]{40}|unknown)$')  # mmengine glues it to its version
+# transforms that decide the size of a training picture -> argument, whether it is (height, width)
+CROPS = dict(
+    RandomCrop=('crop_size', True),
+    CenterCrop=('crop_size', True),
+    RandomResizedCrop=('scale', True),
+    EfficientNetRandomCrop=('scale', True),
+    TopdownAffine=('input_size', False),
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Where a checkpoint comes from.
+
+    Attributes:
+        path (str): The file.
+        size (int): Its bytes.
+        published (bool): Whether only ``meta`` and ``state_dict`` are left of the training.
+        config (str): Name of the config.
+        dataset (str): Type, folder and classes of the training data.
+        epoch (int, optional): Epochs done.
+        iteration (int, optional): Iterations done.
+        versions (dict[str, str]): Versions of the libraries at the time.
+    """
+
+    path: str
+    size: int
+    published: bool
+    config: str
+    dataset: str
+    epoch: int | None
+    iteration: int | None
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint that has been read.
+
+    Attributes:
+        facts (Facts): Where it comes from.
+        config (Config): The config it was trained with.
+        ticket (Ticket, optional): Its record, if it has one.
+        supernet (nn.Module): What the config builds, with every unit alive.
+        model (nn.Module): The same with the shapes and the weights of the checkpoint.
+    """
+
+    facts: Facts
+    config: Config
+    ticket: Ticket | None
+    supernet: nn.Module
+    model: nn.Module
+
+
+def open_checkpoint(path: str | Path) -> Opened:
+    """Read a checkpoint, build the model of its config and load the weights, strictly.
+
+    The config text in the checkpoint is run as Python, as everywhere in mm.
+
+    Args:
+        path (str | Path): An mm checkpoint, as trained or as published.
+
+    Returns:
+        Opened: The checkpoint and its models, on the CPU.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no mm checkpoint, its config builds no model, or its weights do not
+            fit that model.
+    """
+    checkpoint = load_checkpoint(path)
+    meta = checkpoint['meta']
+    if not isinstance(meta.get('cfg'), str):
+        raise ValueError(f'{path} carries no config (meta has no cfg), so no model can be built')
+    try:
+        config = Config.fromstring(meta['cfg'], file_format='.py')
+        supernet = build_model(config)
+    except Exception as error:  # a config may run and build anything
+        raise ValueError(f'the config in {path} builds no model: {error}') from error
+    model = copy.deepcopy(supernet)
+    try:
+        load_strictly(model, checkpoint['state_dict'])
+        ticket = Ticket.from_meta(meta)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f'{path}: {error}') from error
+    published = checkpoint.keys() <= {'meta', 'state_dict'}
+    facts = Facts(
+        path=str(path),
+        size=Path(path).stat().st_size,
+        published=published,
+        config=TIMESTAMP.sub('', meta.get('experiment_name') or '') or 'unnamed',
+        dataset=_describe_data(config, meta.get('dataset_meta') or {}),
+        epoch=meta.get('epoch'),
+        iteration=meta.get('iter'),
+        versions=dict(ticket.versions) if ticket else _versions(meta),
+    )
+    return Opened(facts, config, ticket, supernet, model)
+
+
+def build_model(config: Config) -> nn.Module:
+    """Build the model of a config as a runner does, without fetching pretrained weights.
+
+    Args:
+        config (Config): A whole config of mmseg, mmpose, mmpretrain or another mm library.
+
+    Returns:
+        nn.Module: The model, not initialized by its ``init_cfg``.
+
+    Raises:
+        ValueError: If the config has no model.
+    """
+    if 'model' not in config:
+        raise ValueError('it has no model')
+    model = copy.deepcopy(config.model)
+    if 'data_preprocessor' in config:
+        model.setdefault('data_preprocessor', config.data_preprocessor)
+    for part in (model, model.get('backbone')):
+        for key in ('pretrained', 'init_cfg'):
+            if isinstance(part, Mapping) and part.get(key) is not None:
+                part[key] = None
+    with DefaultScope.overwrite_default_scope(config.get('default_scope')):
+        return MODELS.build(model)
+
+
+def load_strictly(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
+    """Load weights whose names and shapes are just those of the model, units aside.
+
+    Args:
+        model (nn.Module): Takes the widths and the values, in place.
+        state_dict (Mapping[str, Tensor]): What a checkpoint holds.
+
+    Raises:
+        RuntimeError: Naming the first tensor that is missing, left over, or of another shape.
+    """
+    weights = {name.removeprefix('module.'): tensor for name, tensor in state_dict.items()}
+    take_widths(model, weights, '')
+    check_fit(model, weights, '', required=True)
+    if surplus := sorted(weights.keys() - model.state_dict().keys()):
+        raise RuntimeError(
+            f"tensor '{surplus[0]}' (and {len(surplus) - 1} more) has no place in "
+            f'{type(model).__name__}: the checkpoint belongs to another architecture'
+        )
+    model.load_state_dict(weights, strict=False)  # num_batches_tracked may be missing
+
+
+def find_input_shape(config: Config, ticket: Ticket | None) -> Shape:
+    """The input at which MACs are counted unless somebody says otherwise.
+
+    Args:
+        config (Config): The config of the training.
+        ticket (Ticket, optional): The record; the SearchHook's ``input_shape`` comes first.
+
+    Returns:
+        tuple[int, int, int]: Channels, height and width: the SearchHook's, or that of the
+        training pictures by ``data_preprocessor.size`` or the last crop of the pipeline.
+
+    Raises:
+        ValueError: If none of these is there.
+    """
+    if ticket and 'SearchHook' in ticket.config:
+        channels, height, width = ticket.config['SearchHook']['input_shape']
+        return channels, height, width
+    channels = (config.model.get('backbone') or {}).get('in_channels', 3)
+    preprocessor = config.model.get('data_preprocessor') or config.get('data_preprocessor') or {}
+    if size := preprocessor.get('size'):
+        return channels, *_pair(size)
+    sizes = [
+        _pair(transform[argument], upright)
+        for transform in _transforms(config.get('train_dataloader') or {})
+        for argument, upright in [CROPS.get(transform['type'].rpartition('.')[2], (None, True))]
+        if argument in transform
+    ]
+    if not sizes:
+        raise ValueError(
+            'the checkpoint does not say at which input MACs are to be counted: give --input-shape'
+        )
+    return channels, *sizes[-1]
+
+
+def _pair(size: Any, upright: bool = True) -> tuple[int, int]:
+    """(height, width) of a config's size: one number, (height, width), or (width, height)."""
+    if isinstance(size, int):
+        return size, size
+    first, second = size
+    return (first, second) if upright else (second, first)
+
+
+def _transforms(node: Any) -> Iterator[Mapping[str, Any]]:
+    """Every dict with a type inside a dataloader's config, in order."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get('type'), str):
+            yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _transforms(child)
+
+
+def _describe_data(config: Config, meta: Mapping[str, Any]) -> str:
+    """The data set in words: type, folder, what is predicted."""
+    loader = config.get('train_dataloader') or config.get('test_dataloader') or {}
+    dataset = loader.get('dataset') or {}
+    while 'dataset' in dataset:  # RepeatDataset and its kind
+        dataset = dataset['dataset']
+    words = [str(dataset.get('type', 'unknown'))]
+    if dataset.get('data_root'):
+        words.append(dataset['data_root'])
+    if meta.get('classes'):
+        words.append(f'{len(meta["classes"])} classes')
+    elif meta.get('num_keypoints'):
+        words.append(f'{meta["num_keypoints"]} keypoints')
+    return ', '.join(words)
+
+
+def _versions(meta: Mapping[str, Any]) -> dict[str, str]:
+    version = GIT_HASH.sub('', str(meta.get('mmengine_version', '')))
+    return dict(mmengine=version) if version else {}

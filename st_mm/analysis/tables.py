@@ -1,0 +1,301 @@
+"""Reports as tables for the terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from st_mm.ticket import Ticket
+
+from .checkpoints import Facts
+from .report import BlockRow, Cost, LayerRow, TicketReport, Totals
+
+NONE = Text('-', style='dim')
+
+
+def header(facts: Facts, ticket: Ticket | None) -> RenderableType:
+    """Where a checkpoint comes from, and how it was drawn.
+
+    Args:
+        facts (Facts): Its origin.
+        ticket (Ticket, optional): Its record.
+
+    Returns:
+        RenderableType: A grid of names and values.
+    """
+    kind = 'published' if facts.published else 'training checkpoint'
+    trained = 'unknown'
+    if facts.epoch is not None and facts.iteration is not None:
+        trained = f'{facts.epoch:,} epochs, {facts.iteration:,} iterations'
+    lines = [
+        ('checkpoint', f'{facts.path} ({_bytes(facts.size)}, {kind})'),
+        ('config', facts.config),
+        ('data', facts.dataset),
+        ('trained', trained),
+        ('versions', ', '.join(f'{name} {v}' for name, v in facts.versions.items()) or 'unknown'),
+    ]
+    if ticket is None:
+        lines.append(('ticket', 'no record: neither searched nor pruned by st_mm'))
+    else:
+        lines += [('schedule', line) for line in describe_schedule(ticket.config)]
+        lines.append(('events', describe_events(ticket.events)))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style='bold')
+    grid.add_column(overflow='fold')
+    previous = None
+    for name, value in lines:
+        grid.add_row('' if name == previous else name, Text(value))
+        previous = name
+    return grid
+
+
+def describe_schedule(config: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The hooks of a ticket record in words, a line each.
+
+    Args:
+        config (Mapping[str, dict]): Arguments by hook, as recorded.
+
+    Returns:
+        list[str]: Search, pruning, reactivation, fixed masks - those that are there.
+    """
+    lines = []
+    if search := config.get('SearchHook'):
+        lines.append(
+            f'search every {_times(search)}: units with a scale of at most '
+            f'{search["threshold"]:g} go; rho {search["rho"]:g}, '
+            f'rising over {search["warmup"]:g}'
+        )
+    if prune := config.get('ProgressivePruneHook'):
+        step = min(prune['step'], prune['ratio'])
+        line = f'prune every {_times(prune)}: {step:.0%} more by {prune["score"]}'
+        if step < prune['ratio']:
+            line += f', up to {_percent(prune["ratio"])}'
+        if prune.get('begin'):
+            line += f', counted from {prune["begin"]}'
+        if prune.get('end') is not None:
+            line += f', the last at {prune["end"]}'
+        if prune.get('skip'):
+            line += f'; skips {", ".join(prune["skip"])}'
+        lines.append(line)
+    if free := config.get('ReactivateHook'):
+        when = 'after search steps' if free['on'] == 'search' else 'right after prunes'
+        scope = 'in searched blocks' if free['scope'] == 'searched' else 'everywhere'
+        value = 'at their latent values' if free['mode'] == 'latent' else 'from zero'
+        lines.append(f'reactivate masked weights {when}, {scope}, {value}')
+    if 'FixedMaskHook' in config:
+        lines.append('retrained under fixed masks')
+    return lines or ['none']
+
+
+def describe_events(events: list[dict[str, Any]]) -> str:
+    """What has happened so far, in one sentence."""
+    searches = [event for event in events if event['kind'] == 'search']
+    prunes = [event for event in events if event['kind'] == 'prune']
+    freed = sum(event['kind'] == 'reactivate' for event in events)
+    parts = []
+    if searches:
+        removed = sum(event['removed'] for event in searches)
+        parts.append(f'{_count(len(searches), "search step")} ({_count(removed, "unit")} removed)')
+    if prunes:
+        last = prunes[-1]
+        parts.append(
+            f'{_count(len(prunes), "prune")} (the last at {last["unit"]} {last["t"]}, '
+            f'to {_percent(last["ratio"])})'
+        )
+    if freed:
+        parts.append(_count(freed, 'reactivation'))
+    return ', '.join(parts) or 'none yet'
+
+
+def blocks(report: TicketReport) -> RenderableType:
+    """Units, parameters, density and MACs per block.
+
+    Args:
+        report (TicketReport): The report.
+
+    Returns:
+        RenderableType: A table with a column per group of units; it adds up to the totals.
+    """
+    groups = list(dict.fromkeys(group for row in report.blocks for group in row.units))
+    title = 'Blocks: units alive / of the supernet' if groups else 'Parts'
+    table = _table(title)
+    table.add_column('block' if groups else 'part', footer='all')
+    for name in groups:
+        table.add_column(name, justify='right')
+    totals = report.totals
+    for name, total in (
+        ('params', f'{totals.structural.params:,}'),
+        ('density', _density(totals.weights.density)),
+        ('MACs', _macs(totals.structural.macs)),
+        ('nonzero', _macs(totals.nonzero.macs)),
+    ):
+        table.add_column(name, justify='right', footer=total)
+    section = None
+    for row in report.blocks:
+        outer, inner = _split(row.name)
+        if outer != section and outer:
+            table.add_row(Text(outer, style='bold'))
+        section = outer
+        name = Text(f'  {inner}' if outer else inner or report.model)
+        if row.dead:
+            name.append('  DEAD', style='bold')
+        cells = [name, *(_kept(row, group) for group in groups)]
+        cells += [
+            Text(f'{row.structural.params:,}'),
+            Text(_density(row.weights.density)),
+            Text(_macs(row.structural.macs)),
+            Text(_macs(row.nonzero.macs)),
+        ]
+        table.add_row(*cells, style='red' if row.dead else '')
+    return table
+
+
+def layers(rows: tuple[LayerRow, ...]) -> RenderableType:
+    """Density and MACs per convolution and linear layer.
+
+    Args:
+        rows (tuple[LayerRow, ...]): The layers of a report.
+
+    Returns:
+        RenderableType: A table; layers that pruning leaves alone are marked.
+    """
+    table = _table('Layers', footer=False)
+    table.add_column('layer', overflow='fold')
+    for name in ('weight', 'density', 'MACs', 'nonzero'):
+        table.add_column(name, justify='right')
+    for row in rows:
+        name = Text(row.name)
+        if not row.prunable:
+            name.append('  not pruned', style='italic')
+        table.add_row(
+            name,
+            'x'.join(map(str, row.shape)),
+            _density(row.density),
+            _macs(row.macs),
+            _macs(row.nonzero_macs),
+        )
+    return table
+
+
+def summary(report: TicketReport) -> RenderableType:
+    """Parameters and MACs of the supernet, after the search, and after pruning.
+
+    Args:
+        report (TicketReport): The report.
+
+    Returns:
+        RenderableType: A table, and the units and weights that are left.
+    """
+    totals = report.totals
+    table = _table(f'{report.model} at {"x".join(map(str, report.input_shape))}', footer=False)
+    table.add_column('')
+    for name in ('params', '', 'MACs', ''):
+        table.add_column(name, justify='right')
+    for name, cost in (
+        ('supernet (dense)', totals.dense),
+        ('after the search (structural)', totals.structural),
+        ('after search and pruning (nonzero)', totals.nonzero),
+    ):
+        table.add_row(name, *_cost(cost, totals.dense))
+    density = totals.weights.density
+    if density is not None:
+        approximate = totals.approximate_macs
+        table.add_row(
+            Text(f'  published approximation: MACs x {density:.4f}', style='dim'),
+            '',
+            '',
+            Text(_macs(approximate), style='dim'),
+            Text(_share(approximate, totals.dense.macs), style='dim'),
+        )
+    return Group(table, Text(_what_is_left(totals)))
+
+
+def _what_is_left(totals: Totals) -> str:
+    weights = totals.weights
+    lines = [
+        f'  density {_density(weights.density)}: {weights.nonzero:,} of {weights.total:,} prunable '
+        'weights are not zero'
+    ]
+    if totals.owners.total:
+        dead = totals.owners.total - totals.owners.alive
+        lines.append(
+            f'  {totals.units.alive:,} of {totals.units.total:,} search units in '
+            f'{totals.owners.total} blocks' + (f', {dead} of them dead' if dead else '')
+        )
+    return '\n'.join(lines)
+
+
+def _table(title: str, footer: bool = True) -> Table:
+    return Table(
+        title=title,
+        title_style='bold',
+        title_justify='left',
+        box=box.SIMPLE_HEAD,
+        show_footer=footer,
+        header_style='bold',
+        footer_style='bold',
+        padding=(0, 1),
+    )
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Split a block's name into the stage (or part) and the rest, for a heading."""
+    parts = name.split('.')
+    for depth, part in enumerate(parts[:-1], 1):
+        if part.isdecimal():
+            return '.'.join(parts[:depth]), '.'.join(parts[depth:])
+    return '.'.join(parts[:-1]), parts[-1]
+
+
+def _kept(row: BlockRow, group: str) -> Text:
+    if group not in row.units:
+        return Text('')
+    kept = row.units[group]
+    return Text(f'{kept.alive}/{kept.total}', style='' if kept.alive else 'red')
+
+
+def _cost(cost: Cost, dense: Cost) -> tuple[str, str, str, str]:
+    return (
+        f'{cost.params:,}',
+        _share(cost.params, dense.params),
+        _macs(cost.macs),
+        _share(cost.macs, dense.macs),
+    )
+
+
+def _share(part: int, whole: int) -> str:
+    return f'{part / whole:.1%}' if whole else '-'
+
+
+def _density(density: float | None) -> str:
+    return '-' if density is None else f'{density:.4f}'
+
+
+def _percent(share: float) -> str:
+    return f'{100 * share:g}%'
+
+
+def _times(hook: Mapping[str, Any]) -> str:
+    """The interval of a hook with its unit of time."""
+    unit = 'epoch' if hook.get('by_epoch', True) else 'iteration'
+    return unit if hook['interval'] == 1 else f'{hook["interval"]} {unit}s'
+
+
+def _count(number: int, noun: str) -> str:
+    return f'{number:,} {noun}' + ('' if number == 1 else 's')
+
+
+def _macs(macs: int) -> str:
+    """MACs to four digits: 61.84 G."""
+    for unit, size in (('G', 10**9), ('M', 10**6), ('K', 10**3)):
+        if macs >= size:
+            value = macs / size
+            return f'{value:.{3 - len(str(int(value))) + 1}f} {unit}'
+    return str(macs)
+
+
+def _bytes(size: int) -> str:
+    return f'{size / 2**20:.1f} MiB' if size >= 2**20 else f'{size / 2**10:.1f} KiB'

@@ -1,0 +1,52 @@
+"""Checkpoints of plain types: what any ``torch.load`` reads, with or without st_mm imported.
+
+mmengine pickles its :class:`HistoryBuffer`, numpy scalars, and methods of one-cycle schedulers;
+torch >= 2.6 refuses them wherever nobody has allowed them, as in mm's ``publish_model.py``.
+"""
+
+from typing import Any
+
+import numpy as np
+from mmengine.logging import HistoryBuffer
+
+_HISTORY = 'log_history'
+
+
+def make_plain(checkpoint: dict[str, Any]) -> None:
+    """Replace entries that are not of plain types; nothing is changed inside them.
+
+    Methods in the state of schedulers are left out: a scheduler has its own.
+
+    Args:
+        checkpoint (dict): What is about to be saved.
+    """
+    for entry in ('meta', 'message_hub', 'param_schedulers'):
+        if entry in checkpoint:
+            checkpoint[entry] = _plain(checkpoint[entry])
+
+
+def restore(checkpoint: dict[str, Any]) -> None:
+    """Give mmengine's message hub its buffers back, before it resumes from them."""
+    scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
+    for name, entry in scalars.items():
+        if isinstance(entry, dict) and _HISTORY in entry:
+            scalars[name] = HistoryBuffer(**entry)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return type(value)(
+            (_plain(key), _plain(entry)) for key, entry in value.items() if not callable(entry)
+        )
+    if isinstance(value, list | tuple) and not hasattr(value, '_fields'):
+        return type(value)(_plain(entry) for entry in value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, HistoryBuffer):
+        history, counts = value.data
+        return dict(
+            log_history=history.tolist(),
+            count_history=counts.tolist(),
+            max_length=value.max_length,
+        )
+    return value
