@@ -13,7 +13,7 @@ from st_mm.ticket import Ticket
 from .checkpoints import Facts
 from .report import BlockRow, Cost, LayerRow, TicketReport, Totals
 
-NONE = Text('-', style='dim')
+DEAD = '✗'
 
 
 def header(facts: Facts, ticket: Ticket | None) -> RenderableType:
@@ -66,7 +66,7 @@ def describe_schedule(config: Mapping[str, Mapping[str, Any]]) -> list[str]:
         lines.append(
             f'search every {_times(search)}: units with a scale of at most '
             f'{search["threshold"]:g} go; rho {search["rho"]:g}, '
-            f'rising over {search["warmup"]:g}'
+            f'rising over {search["warmup"]:g} {_unit(search)}s'
         )
     if prune := config.get('ProgressivePruneHook'):
         step = min(prune['step'], prune['ratio'])
@@ -121,35 +121,41 @@ def blocks(report: TicketReport) -> RenderableType:
     """
     groups = list(dict.fromkeys(group for row in report.blocks for group in row.units))
     title = 'Blocks: units alive / of the supernet' if groups else 'Parts'
+    if any(row.dead for row in report.blocks):
+        title += f'; {DEAD} marks blocks without any'
     table = _table(title)
-    table.add_column('block' if groups else 'part', footer='all')
-    for name in groups:
-        table.add_column(name, justify='right')
+    table.add_column('  block' if groups else '  part', footer='  all', overflow='fold')
+    for group in groups:
+        table.add_column(group, justify='right', no_wrap=True)
     totals = report.totals
-    for name, total in (
+    for column, total in (
         ('params', f'{totals.structural.params:,}'),
         ('density', _density(totals.weights.density)),
         ('MACs', _macs(totals.structural.macs)),
         ('nonzero', _macs(totals.nonzero.macs)),
     ):
-        table.add_column(name, justify='right', footer=total)
-    section = None
+        table.add_column(column, justify='right', no_wrap=True, footer=total)
+    section = above = ''
     for row in report.blocks:
         outer, inner = _split(row.name)
         if outer != section and outer:
             table.add_row(Text(outer, style='bold'))
         section = outer
-        name = Text(f'  {inner}' if outer else inner or report.model)
-        if row.dead:
-            name.append('  DEAD', style='bold')
-        cells = [name, *(_kept(row, group) for group in groups)]
-        cells += [
-            Text(f'{row.structural.params:,}'),
-            Text(_density(row.weights.density)),
-            Text(_macs(row.structural.macs)),
-            Text(_macs(row.nonzero.macs)),
-        ]
-        table.add_row(*cells, style='red' if row.dead else '')
+        mark = DEAD if row.dead else ' '
+        if above and row.name.startswith(f'{above}.'):  # an owner within the owner above
+            name = f'{mark}   {row.name.removeprefix(above + ".")}'
+        else:
+            name = f'{mark} {inner or report.model}'
+            above = row.name if row.units else ''
+        table.add_row(
+            Text(name),
+            *(_kept(row, group) for group in groups),
+            f'{row.structural.params:,}',
+            _density(row.weights.density),
+            _macs(row.structural.macs),
+            _macs(row.nonzero.macs),
+            style='red' if row.dead else '',
+        )
     return table
 
 
@@ -167,11 +173,11 @@ def layers(rows: tuple[LayerRow, ...]) -> RenderableType:
     for name in ('weight', 'density', 'MACs', 'nonzero'):
         table.add_column(name, justify='right')
     for row in rows:
-        name = Text(row.name)
+        layer = Text(row.name)
         if not row.prunable:
-            name.append('  not pruned', style='italic')
+            layer.append('  not pruned', style='italic')
         table.add_row(
-            name,
+            layer,
             'x'.join(map(str, row.shape)),
             _density(row.density),
             _macs(row.macs),
@@ -194,17 +200,20 @@ def summary(report: TicketReport) -> RenderableType:
     table.add_column('')
     for name in ('params', '', 'MACs', ''):
         table.add_column(name, justify='right')
-    for name, cost in (
-        ('supernet (dense)', totals.dense),
-        ('after the search (structural)', totals.structural),
-        ('after search and pruning (nonzero)', totals.nonzero),
-    ):
+    rows = [('dense', totals.dense), ('after pruning (nonzero)', totals.nonzero)]
+    if totals.owners.total:
+        rows = [
+            ('supernet (dense)', totals.dense),
+            ('after the search (structural)', totals.structural),
+            ('after search and pruning (nonzero)', totals.nonzero),
+        ]
+    for name, cost in rows:
         table.add_row(name, *_cost(cost, totals.dense))
     density = totals.weights.density
     if density is not None:
         approximate = totals.approximate_macs
         table.add_row(
-            Text(f'  published approximation: MACs x {density:.4f}', style='dim'),
+            Text(f'  published approximation: MACs x {density:.4f} (1 - p)', style='dim'),
             '',
             '',
             Text(_macs(approximate), style='dim'),
@@ -223,7 +232,7 @@ def _what_is_left(totals: Totals) -> str:
         dead = totals.owners.total - totals.owners.alive
         lines.append(
             f'  {totals.units.alive:,} of {totals.units.total:,} search units in '
-            f'{totals.owners.total} blocks' + (f', {dead} of them dead' if dead else '')
+            f'{totals.owners.total} unit owners' + (f', {dead} of them dead' if dead else '')
         )
     return '\n'.join(lines)
 
@@ -237,7 +246,7 @@ def _table(title: str, footer: bool = True) -> Table:
         show_footer=footer,
         header_style='bold',
         footer_style='bold',
-        padding=(0, 1),
+        padding=(0, 0, 0, 1),
     )
 
 
@@ -280,8 +289,12 @@ def _percent(share: float) -> str:
 
 def _times(hook: Mapping[str, Any]) -> str:
     """The interval of a hook with its unit of time."""
-    unit = 'epoch' if hook.get('by_epoch', True) else 'iteration'
+    unit = _unit(hook)
     return unit if hook['interval'] == 1 else f'{hook["interval"]} {unit}s'
+
+
+def _unit(hook: Mapping[str, Any]) -> str:
+    return 'epoch' if hook.get('by_epoch', True) else 'iteration'
 
 
 def _count(number: int, noun: str) -> str:

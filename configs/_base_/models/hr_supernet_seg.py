@@ -11,7 +11,7 @@ model = dict(
         seg_pad_val=255,
         size=(512, 1024),
     ),
-    backbone=dict(type='HRSupernet', norm_cfg=norm_cfg),
+    backbone=dict(type='HRSupernet', channels_last=True, norm_cfg=norm_cfg),
     neck=dict(
         type='HRFusionNeck', in_channels=(18, 36, 72, 144), out_channels=90, norm_cfg=norm_cfg
     ),
