@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from mmengine.dataset import BaseDataset
 from mmengine.dist import utils as mmengine_dist
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
@@ -27,6 +28,7 @@ def apply() -> None:
     tolerate_torchvision_without_ops()
     stub_mmcv_ops()
     tolerate_gloo_without_cuda()
+    name_empty_datasets()
 
 
 def allow_checkpoint_globals() -> None:
@@ -196,3 +198,25 @@ class _InitWithoutCuda:
             return self._init(backend, *args, **kwargs)
         finally:
             torch.cuda.set_device = set_device
+
+
+def name_empty_datasets() -> None:
+    """Let a dataset without samples say so.
+
+    Cause: ``mmengine/dataset/base_dataset.py`` serializes the list of samples with numpy, which
+    fails on an empty one with "need at least one array to concatenate", whatever the dataset.
+    """
+    serialize = BaseDataset._serialize_data
+    if hasattr(serialize, '__wrapped__'):
+        return
+
+    @functools.wraps(serialize)
+    def named(self: BaseDataset) -> Any:
+        if not self.data_list:
+            raise ValueError(
+                f'{type(self).__name__} found no samples: check data_root ({self.data_root!r}), '
+                f'data_prefix ({self.data_prefix}) and ann_file ({self.ann_file!r})'
+            )
+        return serialize(self)
+
+    BaseDataset._serialize_data = named

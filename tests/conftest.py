@@ -33,14 +33,21 @@ TINY = dict(
     val_dataloader=dict(batch_size=4, num_workers=0, persistent_workers=False),
     test_dataloader=dict(batch_size=4, num_workers=0),
     train_cfg=dict(max_epochs=6, val_interval=3),
-    default_hooks=dict(
-        checkpoint=dict(interval=1, max_keep_ckpts=-1), logger=dict(interval=1)
-    ),
+    default_hooks=dict(checkpoint=dict(interval=1, max_keep_ckpts=-1), logger=dict(interval=1)),
     log_level='WARNING',
     env_cfg=dict(cudnn_benchmark=False),
 )
-SEARCH = dict(interval=2, rho=1e-2, warmup=2, threshold=0.985, min_macs_drop=1, calibration_batches=2)
+SEARCH = dict(
+    interval=2,
+    rho=1e-2,
+    warmup=2,
+    threshold=0.985,
+    min_macs_drop=1,
+    input_shape=(3, 64, 128),
+    calibration_batches=2,
+)
 PRUNE = dict(interval=1, step=0.3, end=5, calibration_batches=2)
+NO_CHANGE: dict = {}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -74,45 +81,46 @@ def toy_streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_config(toy_streets: Path) -> Callable[..., Config]:
     """Configs of the toy recipe, cut down to seconds: ``tiny_config(work_dir, **changes)``.
 
+    ``ema``, ``search``, ``prune`` and ``reactivate`` change that hook, or drop it where None.
+
     Nothing in the pipeline is random, since mmengine does not restore the random state of a
     resumed run.
     """
 
     def build(
         work_dir: Path,
-        search: dict | None = SEARCH,
-        prune: dict | None = PRUNE,
-        reactivate: dict | None = {},  # noqa: B006 - read only
-        ema: bool = True,
+        ema: dict | None = NO_CHANGE,
+        search: dict | None = NO_CHANGE,
+        prune: dict | None = NO_CHANGE,
+        reactivate: dict | None = NO_CHANGE,
         **changes: object,
     ) -> Config:
         config = Config.fromfile(TOY_CONFIG)
-        hooks = dict(zip(('ema', 'search', 'prune', 'reactivate'), config.custom_hooks, strict=True))
-        chosen = [hooks['ema']] if ema else []
-        for name, arguments in dict(search=search, prune=prune, reactivate=reactivate).items():
-            if arguments is not None:
-                chosen.append({**hooks[name], **arguments})
+        defaults = zip(config.custom_hooks, ({}, SEARCH, PRUNE, {}), strict=True)
+        asked = (ema, search, prune, reactivate)
+        config.custom_hooks = [
+            {**hook, **default, **change}
+            for (hook, default), change in zip(defaults, asked, strict=True)
+            if change is not None
+        ]
         config.merge_from_dict(TINY)
         config.param_scheduler[0].total_steps = config.train_cfg.max_epochs
-        config.custom_hooks = chosen
-        if search is not None:
-            for hook in config.custom_hooks:
-                if hook.type == 'SearchHook':
-                    hook.setdefault('input_shape', (3, 64, 128))
         for split in ('train', 'val', 'test'):
             dataset = config[f'{split}_dataloader'].dataset
             dataset.data_root = f'{toy_streets}/'
             dataset.pipeline = config.test_pipeline
         config.merge_from_dict(changes)
         config.work_dir = str(work_dir)
-        config.experiment_name = f'{work_dir.parent.name}-{work_dir.name}'
+        config.visualizer.name = config.experiment_name = f'{work_dir.parent.name}-{work_dir.name}'
         return config
 
     return build
 
 
 @pytest.fixture(scope='session')
-def ticket_run(tiny_config: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ticket_run(
+    tiny_config: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Work dir of a finished run: ``epoch_1.pth`` to ``epoch_6.pth`` and ``config.py``."""
     work_dir = tmp_path_factory.mktemp('ticket') / 'run'
     config = tiny_config(work_dir, log_level='INFO')

@@ -134,10 +134,9 @@ def build_model(config: Config) -> nn.Module:
     model = copy.deepcopy(config.model)
     if 'data_preprocessor' in config:
         model.setdefault('data_preprocessor', config.data_preprocessor)
-    for part in (model, model.get('backbone')):
-        for key in ('pretrained', 'init_cfg'):
-            if isinstance(part, Mapping) and part.get(key) is not None:
-                part[key] = None
+    for part in (model, model.get('backbone') or {}):
+        for key in part.keys() & {'pretrained', 'init_cfg'}:
+            part[key] = None
     with DefaultScope.overwrite_default_scope(config.get('default_scope')):
         return MODELS.build(model)
 
@@ -184,12 +183,11 @@ def find_input_shape(config: Config, ticket: Ticket | None) -> Shape:
     preprocessor = config.model.get('data_preprocessor') or config.get('data_preprocessor') or {}
     if size := preprocessor.get('size'):
         return channels, *_pair(size)
-    sizes = [
-        _pair(transform[argument], upright)
-        for transform in _transforms(config.get('train_dataloader') or {})
-        for argument, upright in [CROPS.get(transform['type'].rpartition('.')[2], (None, True))]
-        if argument in transform
-    ]
+    sizes = []
+    for transform in _transforms(config.get('train_dataloader') or {}):
+        argument, upright = CROPS.get(transform['type'].rpartition('.')[2], ('', True))
+        if argument in transform:
+            sizes.append(_pair(transform[argument], upright))
     if not sizes:
         raise ValueError(
             'the checkpoint does not say at which input MACs are to be counted: give --input-shape'

@@ -26,12 +26,13 @@ def header(facts: Facts, ticket: Ticket | None) -> RenderableType:
     Returns:
         RenderableType: A grid of names and values.
     """
-    kind = 'published' if facts.published else 'training checkpoint'
+    kind = 'published checkpoint' if facts.published else 'training checkpoint'
     trained = 'unknown'
     if facts.epoch is not None and facts.iteration is not None:
-        trained = f'{facts.epoch:,} epochs, {facts.iteration:,} iterations'
+        trained = f'{_count(facts.epoch, "epoch")}, {_count(facts.iteration, "iteration")}'
     lines = [
-        ('checkpoint', f'{facts.path} ({_bytes(facts.size)}, {kind})'),
+        ('checkpoint', facts.path),
+        ('kind', f'{kind}, {_bytes(facts.size)}'),
         ('config', facts.config),
         ('data', facts.dataset),
         ('trained', trained),

@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from st_mm.search import find_owners
 
 from .prune_hook import ProgressivePruneHook
-from .run_state import Moment, RunState, bare_model
+from .run_state import Moment, RunState, bare_model, log_scalars
 from .search_hook import SearchHook
 from .ticket_hook import TicketHook
 
@@ -85,5 +85,6 @@ class ReactivateHook(TicketHook):
         freed = state.masks.free(names, self.mode)
         state.freed = moment
         density = state.masks.density()
+        log_scalars(runner, {'prune/density': density})
         state.note(runner, moment, 'reactivate', freed=freed, density=density)
         runner.logger.info(f'reactivate at {moment}: {freed:,} weights, density {density:.6f}')

@@ -38,11 +38,11 @@ def run_on_shapes(model: nn.Module, input_shape: Sequence[int]) -> None:
         for name, tensor in (*model.named_parameters(), *model.named_buffers())
     }
     picture = torch.empty(1, *input_shape, device='meta')
-    kwargs = dict(mode='tensor') if isinstance(model, BaseModel) else {}
+    kwargs = dict(data_samples=None, mode='tensor') if isinstance(model, BaseModel) else {}
     try:
         with eval_mode(model), torch.no_grad():
             functional_call(model, tensors, (picture,), kwargs)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
             f'{type(model).__name__} cannot take an input_shape of {tuple(input_shape)}: {error}'
         ) from error

@@ -97,7 +97,7 @@ def test_inference_model(ticket: Path, config: Config, toy_streets: Path) -> Non
 
 
 def test_load_from(ticket: Path, tiny_config: Callable, expected, tmp_path: Path) -> None:
-    config = tiny_config(tmp_path / 'run', search=None, prune=None, reactivate=None, ema=False)
+    config = tiny_config(tmp_path / 'run', search=None, prune=None, reactivate=None, ema=None)
     runner = Runner.from_cfg(config)
     runner.load_checkpoint(str(ticket))
     assert torch.equal(_logits(runner.model), expected)
@@ -151,7 +151,7 @@ def test_mim_test(ticket: Path, ticket_run: Path, tiny_config: Callable, tmp_pat
     command += ['--checkpoint', ticket, '--work-dir', tmp_path / 'mim']
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
-    config = tiny_config(tmp_path / 'run', search=None, prune=None, reactivate=None, ema=False)
+    config = tiny_config(tmp_path / 'run', search=None, prune=None, reactivate=None, ema=None)
     runner = Runner.from_cfg(config)
     state = load_checkpoint(ticket)['state_dict']
     runner.model.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""A run that is stopped at any checkpoint and resumed ends bit for bit as one that never stopped."""
+"""A run stopped at any checkpoint and resumed ends bit for bit as one that never stopped."""
 
 from collections.abc import Callable
 from pathlib import Path

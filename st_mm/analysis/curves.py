@@ -1,0 +1,267 @@
+"""Training curves as mmengine logs them, with the events of search and pruning."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from st_mm.ticket import Ticket, load_checkpoint
+
+METRICS = ('mIoU', 'accuracy/top1', 'coco/AP')  # segmentation, classification, poses
+KINDS = ('search', 'prune', 'reactivate', 'refit')  # events; each logs scalars 'KIND/...'
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A quantity over the training: ``y[i]`` at time ``x[i]``."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that search or pruning did.
+
+    Attributes:
+        kind (str): ``'search'``, ``'prune'``, ``'reactivate'`` or ``'refit'``.
+        x (float): When.
+        taken (bool): False for a search step that removed nothing.
+        density (float, optional): Density after it, where it changes that.
+    """
+
+    kind: str
+    x: float
+    taken: bool = True
+    density: float | None = None
+
+
+class Record(NamedTuple):
+    """What the newest checkpoint of a training says.
+
+    Attributes:
+        ticket (Ticket, optional): Its ticket record.
+        epoch (int): Epochs done.
+        iteration (int): Iterations done.
+    """
+
+    ticket: Ticket | None
+    epoch: int
+    iteration: int
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The curves of a training.
+
+    Attributes:
+        name (str): Name of the training.
+        unit (str): Unit of time, ``'epoch'`` or ``'iteration'``.
+        loss (Series): Training loss.
+        metric (str, optional): Name of the validation metric; None without validation.
+        score (Series): The metric.
+        density (Series): Share of prunable weights that are not masked.
+        units (Series): Search units alive.
+        events (tuple[Event, ...]): Events in the order of time.
+    """
+
+    name: str
+    unit: str
+    loss: Series
+    metric: str | None
+    score: Series
+    density: Series
+    units: Series
+    events: tuple[Event, ...]
+
+
+def read_curves(path: str | Path) -> Curves:
+    """Read the curves of a training, its resumed runs joined.
+
+    Args:
+        path (str | Path): A work dir, or a ``scalars.json`` of mmengine's ``LocalVisBackend``.
+
+    Returns:
+        Curves: Time runs in epochs where the log knows them, else in iterations.
+
+    Raises:
+        FileNotFoundError: If there are no scalars.
+        ValueError: If a file is no scalars file, or holds no training loss.
+    """
+    path = Path(path)
+    files = [path] if path.is_file() else sorted(path.glob('*/vis_data/scalars.json'))
+    if not files:
+        raise FileNotFoundError(
+            f'{path} has no */vis_data/scalars.json: give the work dir of a training, or the file'
+        )
+    runs = [_read_lines(file) for file in files]
+    if path.is_dir():
+        return build_curves(path.resolve().name, runs, _newest_record(path))
+    inside = path.resolve().parent.name == 'vis_data'
+    return build_curves(path.resolve().parents[2].name if inside else path.stem, runs)
+
+
+def build_curves(name: str, runs: Iterable[list[Line]], record: Record | None = None) -> Curves:
+    """Join the logs of a training's runs and sort what they hold.
+
+    Args:
+        name (str): Name of the training.
+        runs (Iterable[list[dict]]): The scalars of each run, the oldest run first; from its first
+            iteration on, a later run replaces the earlier ones.
+        record (Record, optional): What a checkpoint says: its events replace those logged up to
+            it, and it knows how many iterations an epoch has.
+
+    Returns:
+        Curves: The joined curves.
+
+    Raises:
+        ValueError: If there is no training loss.
+    """
+    runs = list(runs)
+    by_epoch = any('epoch' in line for line in _train(line for run in runs for line in run))
+    train: list[Line] = []
+    validation: list[Line] = []
+    logged: list[Line] = []
+    for run in runs:
+        ours = list(_train(run))
+        if not ours:
+            continue
+        noted = [line for line in run if _kind_of(line) is not None]
+        first = min((*ours, *noted), key=lambda line: line['step'])
+        last_epoch = max(line.get('epoch', 0) for line in ours)
+        checks = [line for line in run if 'step' in line and _metric_of(line) is not None]
+        # mmengine steps validations by epoch or by iteration (LoggerHook.log_metric_by_epoch)
+        in_epochs = by_epoch and all(line['step'] <= last_epoch for line in checks)
+        checks = [{**line, 'in_epochs': in_epochs} for line in checks]
+        train = [line for line in train if line['step'] < first['step']] + ours
+        logged = [line for line in logged if line['step'] < first['step']]
+        logged += noted
+        start = ours[0]['epoch'] if in_epochs else first['step']
+        validation = [line for line in validation if line['step'] < start] + checks
+    if not train:
+        raise ValueError(f'the log of {name} holds no training loss yet')
+
+    per_epoch = 1.0
+    if by_epoch:
+        per_epoch = _iterations_per_epoch(train)
+        if record is not None and record.epoch and record.iteration:
+            per_epoch = record.iteration / record.epoch
+    events = sorted(_events(record, logged, by_epoch, per_epoch), key=lambda event: event.x)
+    metric = next((m for m in METRICS if any(m in line for line in validation)), None)
+    everything = sorted([*train, *logged], key=lambda line: line['step'])
+    return Curves(
+        name=name,
+        unit='epoch' if by_epoch else 'iteration',
+        loss=_series(train, 'loss', per_epoch),
+        metric=metric,
+        score=Series(
+            tuple(
+                line['step'] if line['in_epochs'] else line['step'] / per_epoch
+                for line in validation
+                if metric in line
+            ),
+            tuple(line[metric] for line in validation if metric in line),
+        ),
+        density=_density(train, events, per_epoch),
+        units=_series(everything, 'search/units', per_epoch),
+        events=tuple(events),
+    )
+
+
+def _read_lines(path: Path) -> list[Line]:
+    """The scalars of one run; a last line that a kill has cut off is left out."""
+    lines: list[Line] = []
+    texts = path.read_text(errors='replace').splitlines()
+    for number, text in enumerate(texts, 1):
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError as error:
+            if number == len(texts) and lines:
+                break
+            raise ValueError(f'{path} is no scalars file: line {number}: {error}') from error
+        if not isinstance(line, dict):
+            raise ValueError(f'{path} is no scalars file: line {number} is no JSON object')
+        lines.append(line)
+    return lines
+
+
+def _newest_record(work_dir: Path) -> Record | None:
+    checkpoints = sorted(work_dir.glob('*.pth'), key=lambda path: path.stat().st_mtime)
+    if not checkpoints:
+        return None
+    meta = load_checkpoint(checkpoints[-1])['meta']
+    return Record(Ticket.from_meta(meta), meta.get('epoch') or 0, meta.get('iter') or 0)
+
+
+def _train(lines: Iterable[Line]) -> Iterator[Line]:
+    return (line for line in lines if 'loss' in line and 'step' in line)
+
+
+def _metric_of(line: Line) -> str | None:
+    return None if 'loss' in line else next((m for m in METRICS if m in line), None)
+
+
+def _kind_of(line: Line) -> str | None:
+    """Kind of the event that a line logs; None for another line."""
+    names = [name for name in line if name != 'step']
+    kinds = {name.partition('/')[0] for name in names}
+    return kinds.pop() if len(kinds) == 1 and kinds <= set(KINDS) and 'step' in line else None
+
+
+def _iterations_per_epoch(train: list[Line]) -> float:
+    """Iterations of an epoch, from the distance between the first lines of two epochs."""
+    first: dict[int, int] = {}
+    for line in train:
+        first.setdefault(line['epoch'], line['step'])
+    epochs = sorted(first)
+    if len(epochs) > 1:
+        start, end = epochs[0], epochs[-1]
+        return (first[end] - first[start]) / (end - start)
+    return max(line['step'] / line['epoch'] for line in train)
+
+
+def _series(lines: Iterable[Line], key: str, per_epoch: float) -> Series:
+    points = {line['step'] / per_epoch: line[key] for line in lines if key in line}
+    return Series(tuple(points), tuple(points.values()))
+
+
+def _density(train: list[Line], events: list[Event], per_epoch: float) -> Series:
+    """Density from its start over each event that changes it.
+
+    The training lines repeat the density of the last prune even after weights were set free.
+    """
+    points = {event.x: event.density for event in events if event.density is not None}
+    start = next((line for line in train if 'prune/density' in line), None)
+    if start is not None and (x := start['step'] / per_epoch) < min(points, default=math.inf):
+        points = {x: start['prune/density'], **points}
+    return Series(tuple(points), tuple(points.values()))
+
+
+def _events(
+    record: Record | None, logged: Iterable[Line], by_epoch: bool, per_epoch: float
+) -> Iterator[Event]:
+    done = -1
+    if record is not None and record.ticket is not None:
+        done = record.iteration
+        for event in record.ticket.events:
+            x = float(event['t'])
+            if event['unit'] == 'epoch' and not by_epoch:
+                x *= record.iteration / record.epoch
+            elif event['unit'] == 'iter' and by_epoch:
+                x /= per_epoch
+            yield _event(event['kind'], x, event)
+    for line in logged:
+        if line['step'] > done:
+            kind = _kind_of(line)
+            assert kind is not None
+            figures = {name.partition('/')[2]: value for name, value in line.items()}
+            yield _event(kind, line['step'] / per_epoch, figures)
+
+
+def _event(kind: str, x: float, figures: Mapping[str, Any]) -> Event:
+    taken = kind != 'search' or bool(figures.get('removed', 1))
+    return Event(kind, x, taken, figures.get('density'))

@@ -1,0 +1,213 @@
+"""Figures: training curves, and predictions beside the truth."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from st_mm.files import write_atomically
+
+from .curves import Curves, Series
+
+# Okabe and Ito's colours, told apart with any colour vision; markers say the same
+BLUE, ORANGE, GREEN, PURPLE, BLACK = '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#222222'
+EVENTS = dict(
+    search=('search', BLUE, 'o'),
+    prune=('prune', ORANGE, 'v'),
+    reactivate=('reactivate', GREEN, '^'),
+    refit=('refit masks', PURPLE, 's'),
+)
+METRIC_NAMES = {
+    'mIoU': 'mIoU [%]',
+    'accuracy/top1': 'top-1 accuracy [%]',
+    'coco/AP': 'COCO AP',
+}
+DPI = 150
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A picture with its labels.
+
+    Attributes:
+        image (np.ndarray): (H, W, 3) uint8, RGB.
+        truth (np.ndarray): (H, W) class indices; what is no class is not evaluated.
+        prediction (np.ndarray): (H, W) class indices.
+    """
+
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+
+
+def plot_training(curves: Curves) -> Figure:
+    """Draw loss, score, density and units over one time axis, events marked.
+
+    Panels of quantities that were not logged are left out.
+
+    Args:
+        curves (Curves): What was logged.
+
+    Returns:
+        Figure: Panels one below the other; a strip of the events above them.
+    """
+    panels = [('training loss', curves.loss, PURPLE, False)]
+    if curves.metric is not None:
+        name = METRIC_NAMES.get(curves.metric, curves.metric)
+        panels.append((name, curves.score, BLACK, False))
+    for name, series in (('density [%]', curves.density), ('units alive', curves.units)):
+        if series.x:
+            panels.append((name, series, BLACK, True))
+    kinds = [kind for kind in EVENTS if any(event.kind == kind for event in curves.events)]
+    heights = [0.26 * len(kinds)] * bool(kinds) + [1.7] * len(panels)
+    figure = Figure(figsize=(8, sum(heights) + 1.1), layout='constrained')
+    FigureCanvasAgg(figure)
+    figure.suptitle(curves.name, fontsize=11)
+    axes = figure.subplots(
+        len(heights), 1, sharex=True, squeeze=False, height_ratios=heights
+    ).flatten()
+    if kinds:
+        _draw_strip(axes[0], curves, kinds)
+        axes = axes[1:]
+    for axis, (name, series, colour, steps) in zip(axes, panels, strict=True):
+        _draw_panel(axis, name, series, colour, steps, end=_end(curves))
+        for event in curves.events:
+            if event.taken:
+                colour = EVENTS[event.kind][1]
+                axis.axvline(event.x, color=colour, linewidth=0.8, alpha=0.35, zorder=0)
+    axes[-1].set_xlabel(curves.unit)
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[-1].set_xlim(0, 1.01 * _end(curves))
+    figure.align_ylabels(axes)
+    return figure
+
+
+def _end(curves: Curves) -> float:
+    ends = [max(series.x) for series in (curves.loss, curves.score, curves.density) if series.x]
+    return max([*ends, *(event.x for event in curves.events)])
+
+
+def _draw_strip(axis, curves: Curves, kinds: Sequence[str]) -> None:
+    """One row of markers per kind of event: the legend of the lines below."""
+    for row, kind in enumerate(reversed(kinds)):
+        _, colour, marker = EVENTS[kind]
+        for taken in (True, False):
+            x = [event.x for event in curves.events if (event.kind, event.taken) == (kind, taken)]
+            axis.scatter(
+                x,
+                [row] * len(x),
+                s=26,
+                marker=marker,
+                edgecolors=colour,
+                facecolors=colour if taken else 'white',
+                zorder=2,
+                clip_on=False,
+            )
+    names = [EVENTS[kind][0] for kind in reversed(kinds)]
+    axis.set_yticks(range(len(kinds)), names)
+    for label, kind in zip(axis.get_yticklabels(), reversed(kinds), strict=True):
+        label.set_color(EVENTS[kind][1])
+    axis.set_ylim(-0.6, len(kinds) - 0.4)
+    axis.tick_params(length=0, labelbottom=False)
+    axis.spines[:].set_visible(False)
+    if any(not event.taken for event in curves.events):
+        axis.set_title('hollow: nothing removed', loc='right', fontsize=8, color='0.4', pad=2)
+
+
+def _draw_panel(axis, name: str, series: Series, colour: str, steps: bool, end: float) -> None:
+    x, y = list(series.x), list(series.y)
+    if name.startswith('density'):
+        y = [100 * value for value in y]
+    if steps:
+        axis.step([*x, end], [*y, y[-1]], where='post', color=colour, linewidth=1.6)
+        axis.set_ylim(0, 1.08 * max(y))
+    else:
+        marker = 'o' if len(x) <= 60 else ''
+        axis.plot(x, y, color=colour, linewidth=1.4, marker=marker, markersize=3.5)
+        axis.set_ylim(bottom=0)
+    axis.set_ylabel(name)
+    axis.spines[['top', 'right']].set_visible(False)
+    axis.grid(axis='y', color='0.9', linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.yaxis.set_major_formatter(lambda value, _: f'{value:,.10g}')
+
+
+def plot_predictions(
+    samples: Sequence[Prediction],
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]],
+) -> Figure:
+    """Draw input, truth and prediction side by side, a row per picture.
+
+    Args:
+        samples (Sequence[Prediction]): The pictures, at least one.
+        classes (Sequence[str]): Names of the classes.
+        palette (Sequence[Sequence[int]]): RGB colour of each class, 0 to 255.
+
+    Returns:
+        Figure: The rows, and a legend of the classes that occur in them.
+    """
+    colours = np.asarray(palette, dtype=np.uint8)
+    present = sorted(
+        {
+            int(label)
+            for sample in samples
+            for labels in (sample.truth, sample.prediction)
+            for label in np.unique(labels)
+            if label < len(classes)
+        }
+    )
+    unlabelled = any((sample.truth >= len(classes)).any() for sample in samples)
+    columns = 6 if max((len(classes[label]) for label in present), default=0) < 14 else 5
+    legend_rows = -(-(len(present) + unlabelled) // columns)
+    height, width = samples[0].image.shape[:2]
+    row = 3.1 * height / width
+    figure = Figure(
+        figsize=(9.6, row * len(samples) + 0.35 + 0.24 * legend_rows), layout='constrained'
+    )
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(samples), 3, squeeze=False)
+    for line, sample in zip(axes, samples, strict=True):
+        pictures = (sample.image, paint(sample.truth, colours), paint(sample.prediction, colours))
+        for axis, picture in zip(line, pictures, strict=True):
+            axis.imshow(picture, interpolation='nearest')
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.spines[:].set_visible(False)
+    for axis, title in zip(axes[0], ('input', 'truth', 'prediction'), strict=True):
+        axis.set_title(title, fontsize=11)
+    patches = [
+        Patch(facecolor=colours[label] / 255, edgecolor='0.5', linewidth=0.5, label=classes[label])
+        for label in present
+    ]
+    if unlabelled:
+        patches.append(Patch(facecolor='black', edgecolor='0.5', linewidth=0.5, label='no label'))
+    figure.legend(
+        handles=patches, loc='outside lower center', ncols=columns, frameon=False, fontsize=9
+    )
+    return figure
+
+
+def paint(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Colour (H, W) labels with a (classes, 3) palette; what is no class becomes black."""
+    colours = np.zeros((max(int(labels.max()), len(palette)) + 1, 3), np.uint8)
+    colours[: len(palette)] = palette
+    return colours[labels]
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Save a figure as PNG, whole or not at all.
+
+    Args:
+        figure (Figure): The figure.
+        path (str | Path): Where to.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png', dpi=DPI)
+    write_atomically(path, buffer.getvalue())

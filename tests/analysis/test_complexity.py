@@ -1,0 +1,190 @@
+"""Parameters and MACs against numbers computed by hand, and the totals of the four supernets."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from st_mm.analysis import LayerMacs, count_macs, count_params
+from st_mm.analysis.checkpoints import build_model
+from st_mm.search import count_units, find_owners
+
+
+class Attention(nn.Module):
+    """(B, 4, H, W) -> tokens of 4 values that attend to one another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query = nn.Linear(4, 4, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = x.flatten(2).transpose(1, 2)  # (B, H * W, 4)
+        weights = (self.query(tokens) @ tokens.transpose(1, 2)).softmax(-1)
+        return weights @ tokens
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.grouped = nn.Conv2d(8, 4, 3, padding=1, groups=2, bias=False)
+        self.attention = Attention()
+        self.fc = nn.Linear(4, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.attention(self.grouped(self.norm(self.conv(x)))).mean(1))
+
+
+POSITIONS = 3 * 4  # of a 6x8 picture at stride 2
+BY_HAND = {
+    'conv': 8 * 3 * 3 * 3 * POSITIONS,
+    'grouped': 4 * (8 // 2) * 3 * 3 * POSITIONS,
+    'attention': 2 * POSITIONS * POSITIONS * 4,  # queries by keys, weights by values
+    'attention.query': 4 * 4 * POSITIONS,
+    'fc': 4 * 10,
+}
+
+
+def test_macs_of_every_layer():
+    macs = count_macs(Small(), (3, 6, 8))
+
+    assert macs.layers == {name: LayerMacs(count, count) for name, count in BY_HAND.items()}
+    assert macs.dense == macs.nonzero == sum(BY_HAND.values())
+
+
+def test_zeros_are_not_counted_and_products_without_weights_are():
+    model = Small()
+    with torch.no_grad():
+        model.conv.weight[:2] = 0  # 2 of 8 filters
+        model.attention.query.weight.zero_()
+    macs = count_macs(model, (3, 6, 8))
+
+    assert macs.dense == sum(BY_HAND.values())
+    assert macs.layers['conv'].nonzero == BY_HAND['conv'] * 6 // 8
+    assert macs.layers['attention.query'].nonzero == 0
+    assert macs.layers['attention'].nonzero == BY_HAND['attention']
+
+
+def test_params_and_those_that_are_not_zero():
+    model = Small()
+    with torch.no_grad():
+        model.conv.weight[0] = 0
+    total = 8 * 27 + 8 + 2 * 8 + 4 * 4 * 9 + 16 + 4 * 10 + 10
+
+    # the filter, and the bias of a fresh BN
+    assert count_params(model) == (total, total - 27 - 8)
+
+
+def test_counting_leaves_the_model_as_it_was():
+    model = Small().train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    count_macs(model, (3, 6, 8))
+
+    assert model.training
+    assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
+
+
+@pytest.mark.parametrize('shape', [(6, 8), (3, 0, 8), (4, 6, 8)])
+def test_a_picture_it_cannot_take_is_refused(shape):
+    with pytest.raises(ValueError, match='input_shape'):
+        count_macs(Small(), shape)
+
+
+CLASSIFIER = dict(
+    default_scope='mmpretrain',
+    model=dict(
+        type='ImageClassifier',
+        backbone=dict(type='HRSupernet'),
+        neck=dict(type='HRClassificationNeck'),
+        head=dict(type='LinearClsHead', num_classes=1000, in_channels=1600),
+    ),
+)
+POSES = dict(
+    default_scope='mmpose',
+    model=dict(
+        type='TopdownPoseEstimator',
+        backbone=dict(type='HRSupernet'),
+        neck=dict(type='HRFusionNeck'),
+        head=dict(
+            type='HeatmapHead',
+            in_channels=90,
+            out_channels=17,
+            deconv_out_channels=None,
+            loss=dict(type='KeypointMSELoss', use_target_weight=True),
+        ),
+    ),
+)
+
+
+def segmentor(channels: int, classes: int) -> dict:
+    return dict(
+        default_scope='mmseg',
+        model=dict(
+            type='EncoderDecoder',
+            backbone=dict(type='HRSupernet'),
+            neck=dict(type='HRFusionNeck', out_channels=channels),
+            decode_head=dict(
+                type='FCNHead',
+                in_channels=channels,
+                channels=channels,
+                num_convs=0,
+                concat_input=False,
+                dropout_ratio=0,
+                num_classes=classes,
+            ),
+            test_cfg=dict(mode='whole'),
+        ),
+    )
+
+
+# parameters, unit owners, units, MACs, and the MACs as published
+@pytest.mark.parametrize(
+    ('config', 'shape', 'params', 'owners', 'units', 'macs', 'published'),
+    [
+        pytest.param(
+            CLASSIFIER, (224, 224), 13_243_868, 67, 47_952, 2_422_799_760, '2.4228', id='imagenet'
+        ),
+        pytest.param(
+            segmentor(90, 19),
+            (512, 1024),
+            10_110_235,
+            61,
+            44_928,
+            61_836_632_064,
+            '61.837',
+            id='cityscapes',
+        ),
+        pytest.param(
+            segmentor(180, 150),
+            (512, 512),
+            10_427_706,
+            61,
+            44_928,
+            36_114_665_472,
+            '36.115',
+            id='ade20k',
+        ),
+        pytest.param(
+            POSES,
+            (256, 192),
+            10_110_053,
+            61,
+            44_928,
+            5_796_631_296,
+            '5.797',
+            id='coco',
+        ),
+    ],
+)
+@pytest.mark.filterwarnings('ignore::UserWarning')
+def test_totals_of_the_published_supernets(config, shape, params, owners, units, macs, published):
+    model = build_model(Config(config))
+    found = find_owners(model)
+
+    assert count_params(model)[0] == params
+    assert (len(found), count_units(found)) == (owners, units)
+    counted = count_macs(model, (3, *shape)).dense
+    assert counted == macs
+    digits = len(published.partition('.')[2])
+    assert f'{counted / 1e9:.{digits}f}' == published

@@ -1,0 +1,141 @@
+"""Bad input gets one clear error before training starts, naming the field or the file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mmengine import Config
+from mmengine.runner import Runner
+
+from st_mm.hooks import FixedMaskHook, ProgressivePruneHook, ReactivateHook, SearchHook
+
+
+@pytest.mark.parametrize(
+    ('hook', 'arguments', 'field'),
+    [
+        (SearchHook, dict(interval=0), 'interval'),
+        (SearchHook, dict(interval=2.5), 'interval'),
+        (SearchHook, dict(rho=-1e-4), 'rho'),
+        (SearchHook, dict(warmup=-1), 'warmup'),
+        (SearchHook, dict(threshold=-1e-3), 'threshold'),
+        (SearchHook, dict(calibration_batches=-1), 'calibration_batches'),
+        (ProgressivePruneHook, dict(ratio=1.5), 'ratio'),
+        (ProgressivePruneHook, dict(ratio=0), 'ratio'),
+        (ProgressivePruneHook, dict(ratio=0.9, interval=0), 'interval'),
+        (ProgressivePruneHook, dict(ratio=0.9, step=0), 'step'),
+        (ProgressivePruneHook, dict(ratio=0.9, begin=-1), 'begin'),
+        (ProgressivePruneHook, dict(ratio=0.9, end=3), 'end'),
+        (ProgressivePruneHook, dict(ratio=0.9, score='taylor'), 'score'),
+        (ReactivateHook, dict(on='never'), 'on'),
+        (ReactivateHook, dict(mode='half'), 'mode'),
+        (ReactivateHook, dict(scope='none'), 'scope'),
+    ],
+)
+def test_arguments_out_of_range(hook: type, arguments: dict, field: str) -> None:
+    with pytest.raises(ValueError, match=f'^{field} must'):
+        hook(**arguments)
+
+
+@pytest.fixture
+def refuses(tiny_config: Callable[..., Config], tmp_path: Path) -> Callable[..., None]:
+    """Assert that a training is refused, and that it leaves no checkpoint."""
+
+    def check(error: type[Exception], match: str, change: Callable | None = None, **cfg) -> None:
+        config = tiny_config(tmp_path / 'run', **cfg)
+        if change:
+            change(config)
+        with pytest.raises(error, match=match):
+            Runner.from_cfg(config).train()
+        assert not list(tmp_path.rglob('*.pth'))
+
+    return check
+
+
+def _stock_model(config: Config) -> None:
+    config.model.backbone = dict(
+        type='MobileNetV2', widen_factor=0.1, out_indices=(6,), norm_cfg=dict(type='BN')
+    )
+    config.model.neck = None
+    config.model.decode_head.update(in_channels=32, channels=32)
+
+
+def test_search_without_units(refuses) -> None:
+    refuses(ValueError, 'SearchHook needs a model with search units', _stock_model)
+
+
+def test_prune_without_weights(refuses) -> None:
+    refuses(ValueError, 'has no prunable weights', prune=dict(skip=['*']), search=None,
+            reactivate=None)  # fmt: skip
+
+
+def test_skip_pattern_that_matches_nothing(refuses) -> None:
+    refuses(ValueError, "the pattern 'backbon.stem.*' in skip matches no", search=None,
+            prune=dict(skip=['backbon.stem.*']), reactivate=None)  # fmt: skip
+
+
+def test_training_too_short_for_the_ratio(refuses) -> None:
+    refuses(ValueError, r'reaches a ratio of 0\.3 in a training of 6 epochs, not 0\.9',
+            prune=dict(interval=4, end=None))  # fmt: skip
+
+
+def test_reactivation_without_partners(refuses) -> None:
+    refuses(ValueError, 'ReactivateHook.* needs a ProgressivePruneHook', prune=None)
+    refuses(ValueError, 'ReactivateHook.* needs a SearchHook', search=None)
+
+
+def test_epochs_in_an_iteration_based_loop(refuses) -> None:
+    cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=4, val_interval=4)
+    schedule = [dict(type='ConstantLR', factor=1.0, by_epoch=False)]
+    refuses(ValueError, r'by_epoch=True\) needs an epoch-based', train_cfg=cfg,
+            param_scheduler=schedule)  # fmt: skip
+
+
+def test_input_shape_that_does_not_fit(refuses) -> None:
+    refuses(ValueError, 'input_shape', search=dict(input_shape=(1, 64, 128)))
+
+
+def test_retraining_without_a_ticket(refuses) -> None:
+    def change(config: Config) -> None:
+        config.custom_hooks.append(dict(type=FixedMaskHook.__name__))
+
+    refuses(ValueError, 'FixedMaskHook found no masked weights', change, search=None, prune=None,
+            reactivate=None)  # fmt: skip
+
+
+def test_missing_checkpoint(refuses, tmp_path: Path) -> None:
+    missing = str(tmp_path / 'nowhere.pt')
+    refuses(FileNotFoundError, 'there is no checkpoint .*nowhere', load_from=missing)
+
+
+def test_truncated_checkpoint(refuses, ticket_run: Path, tmp_path: Path) -> None:
+    whole = (ticket_run / 'epoch_6.pth').read_bytes()
+    cut = tmp_path / 'cut.pt'
+    cut.write_bytes(whole[: len(whole) // 2])
+    refuses(ValueError, r'cut\.pt is truncated', load_from=str(cut))
+    refuses(ValueError, r'cut\.pt is truncated', load_from=str(cut), resume=True)
+
+
+def test_checkpoint_of_another_architecture(refuses, ticket_run: Path) -> None:
+    def change(config: Config) -> None:
+        config.model.backbone.stage_channels = ((8,), (6, 10))
+        config.model.neck.in_channels = (6, 10)
+        config.load_from = str(ticket_run / 'epoch_6.pth')
+
+    refuses(RuntimeError, r"tensor 'backbone\.stages\.1\S+' has shape", change)
+
+
+def test_missing_dataset(refuses, tmp_path: Path) -> None:
+    def change(config: Config) -> None:
+        config.train_dataloader.dataset.data_root = str(tmp_path / 'no_data')
+
+    refuses(FileNotFoundError, 'no_data', change)
+
+
+def test_empty_dataset(refuses, tmp_path: Path) -> None:
+    for folder in ('leftImg8bit/train', 'gtFine/train'):
+        (tmp_path / 'empty' / folder).mkdir(parents=True)
+
+    def change(config: Config) -> None:
+        config.train_dataloader.dataset.data_root = str(tmp_path / 'empty')
+
+    refuses(ValueError, r'CityscapesDataset found no samples: check data_root .*empty', change)

@@ -1,0 +1,69 @@
+"""Draws what a segmentation ticket predicts: input, truth and prediction side by side.
+
+python tools/analysis/plot_predictions.py CONFIG CKPT
+"""
+
+import argparse
+import contextlib
+import io
+import sys
+import warnings
+from pathlib import Path
+
+import st_mm  # noqa: F401  # registers the models, applies the runtime fixes
+from st_mm.analysis.plots import plot_predictions, save_figure
+from st_mm.analysis.predictions import SPLITS, predict
+
+
+def count(text: str) -> int:
+    """A number of pictures: 1 or more."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number of pictures')
+    return int(text)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description='Draw input, truth and prediction for pictures spread evenly over a split.',
+        epilog='example: python tools/analysis/plot_predictions.py configs/camvid/'
+        'supertickets-p90-slim_8b-40e_camvid-192x256.py work_dirs/NAME/epoch_40.pth. '
+        'Exit codes: 0 drawn, 1 the figure could not be written, 2 wrong config, checkpoint or '
+        'data.',
+    )
+    parser.add_argument('config', type=Path, metavar='CONFIG', help='a config of mmseg')
+    parser.add_argument('checkpoint', type=Path, metavar='CKPT', help='weights of its model')
+    parser.add_argument('--split', choices=SPLITS, default='test', help='(%(default)s)')
+    parser.add_argument(
+        '--number', type=count, default=4, metavar='N', help='pictures (%(default)s)'
+    )
+    parser.add_argument(
+        '--out', type=Path, metavar='PNG', help='the figure (predictions.png beside CKPT)'
+    )
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Runs the command line; returns the exit code."""
+    options = parse()
+    out = options.out or options.checkpoint.parent / 'predictions.png'
+    try:
+        # what mm says while it builds and loads a model
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter('ignore')
+            samples, meta = predict(
+                options.config, options.checkpoint, options.split, options.number
+            )
+        save_figure(plot_predictions(samples, meta['classes'], meta['palette']), out)
+    except (RuntimeError, ValueError, FileNotFoundError) as error:
+        print(f'error: {str(error).splitlines()[0]}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f'error: cannot write {out}: {error}', file=sys.stderr)
+        return 1
+    print(out)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
