@@ -1,0 +1,237 @@
+"""Files are whole or not there, through every way mm writes them."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine import fileio
+from mmengine.hooks import CheckpointHook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from st_mm import files
+from st_mm.files import AtomicLocalBackend, check_checkpoint, write_atomically
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize('data', [b'', b'x', bytes(10**6)], ids=len)
+@pytest.mark.parametrize('as_text', [False, True])
+def test_write(tmp_path, data, as_text) -> None:
+    path = tmp_path / 'new' / 'folder' / 'file.pth'
+    write_atomically(str(path) if as_text else path, data)
+    assert path.read_bytes() == data
+    write_atomically(path, data + b'!')
+    assert path.read_bytes() == data + b'!'
+    assert names(path.parent) == ['file.pth']
+
+
+def test_relative_path(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_atomically('file', b'x')
+    assert names(tmp_path) == ['file']
+
+
+@pytest.mark.parametrize('error', [OSError('disk full'), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize('broken', ['write', 'fsync', 'replace'])
+@pytest.mark.parametrize('old', [None, b'old'])
+def test_failure_leaves_what_was_there(tmp_path, monkeypatch, error, broken, old) -> None:
+    path = tmp_path / 'file.pth'
+    if old:
+        path.write_bytes(old)
+
+    def fail(*args, **kwargs):
+        assert names(tmp_path) != (['file.pth'] if old else []), 'nothing was written beside it'
+        raise error
+
+    if broken == 'write':
+        real = open
+
+        def half(name, mode='r', **kwargs):
+            file = real(name, mode, **kwargs)
+            if 'w' in mode:
+                file.write(b'half')
+                file.close()
+                fail()
+            return file
+
+        monkeypatch.setattr(files, 'open', half, raising=False)
+    else:
+        monkeypatch.setattr(os, broken, fail)
+    with pytest.raises(type(error)):
+        write_atomically(path, b'new' * 1000)
+    monkeypatch.undo()
+    assert names(tmp_path) == (['file.pth'] if old else [])
+    if old:
+        assert path.read_bytes() == old
+
+
+def test_synced_before_it_is_moved(tmp_path, monkeypatch) -> None:
+    calls = []
+    real = {name: getattr(os, name) for name in ('fsync', 'replace')}
+    for name in real:
+        monkeypatch.setattr(
+            os, name, lambda *args, name=name: (calls.append(name), real[name](*args))[1]
+        )
+    write_atomically(tmp_path / 'file', b'x')
+    assert calls == ['fsync', 'replace']
+
+
+def test_reader_never_sees_half(tmp_path) -> None:
+    path = tmp_path / 'file'
+    contents = [bytes([i]) * 200_000 for i in range(20)]
+    write_atomically(path, contents[0])
+    seen, stop = set(), threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            seen.add(path.read_bytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for content in contents:
+        write_atomically(path, content)
+    stop.set()
+    reader.join()
+    assert seen <= set(contents)
+
+
+def test_kill_in_the_middle(tmp_path) -> None:
+    """Nothing, not even cleaning up, runs after a kill: the name still has the old file."""
+    path = tmp_path / 'file'
+    path.write_bytes(b'old')
+    code = (
+        'import os, sys; from st_mm.files import write_atomically; '
+        'os.replace = lambda *args: os._exit(9); write_atomically(sys.argv[1], b"new")'
+    )
+    assert subprocess.run([sys.executable, '-c', code, path], check=False).returncode == 9
+    assert path.read_bytes() == b'old'
+    assert len(names(tmp_path)) == 2, 'the part of it that was written lies beside it'
+    write_atomically(path, b'newer')
+    assert path.read_bytes() == b'newer'
+
+
+# As a backend of mmengine
+
+BACKEND = dict(backend='atomic')
+
+
+def test_backend_is_registered(tmp_path, monkeypatch) -> None:
+    backend = fileio.get_file_backend(backend_args=BACKEND)
+    assert isinstance(backend, AtomicLocalBackend)
+    path = tmp_path / 'folder' / 'file'
+    fileio.put(b'bytes', path, backend_args=BACKEND)
+    assert fileio.get(path, backend_args=BACKEND) == b'bytes'
+    fileio.put_text('täxt', str(path), backend_args=BACKEND)
+    assert fileio.get_text(path, backend_args=BACKEND) == 'täxt'
+    backend.put_text('ä', path, encoding='latin-1')
+    assert path.read_bytes() == b'\xe4'
+    monkeypatch.setattr(os, 'replace', lambda *args: (_ for _ in ()).throw(OSError('full')))
+    with pytest.raises(OSError, match='full'):
+        fileio.put(b'new', path, backend_args=BACKEND)
+    assert path.read_bytes() == b'\xe4'
+    assert names(path.parent) == ['file']
+
+
+def test_default_backend_is_left_alone() -> None:
+    assert type(fileio.get_file_backend('/somewhere')).__name__ == 'LocalBackend'
+
+
+class Model(BaseModel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(1, 1)
+
+    def forward(self, inputs, labels, mode='tensor'):
+        return dict(loss=(self.fc(inputs) - labels).square().mean())
+
+
+def runner(folder: Path) -> Runner:
+    data = TensorDataset(torch.ones(2, 1), torch.ones(2, 1))
+    checkpoint = CheckpointHook(interval=1, by_epoch=True, max_keep_ckpts=2, backend_args=BACKEND)
+    return Runner(
+        model=Model(),
+        work_dir=str(folder),
+        train_dataloader=DataLoader(data, batch_size=2),
+        train_cfg=dict(by_epoch=True, max_epochs=3),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        default_hooks=dict(checkpoint=checkpoint, logger=None),
+        default_scope='mmengine',
+        log_level='ERROR',
+        experiment_name=folder.name,
+    )
+
+
+def checkpoints(folder: Path) -> list[str]:
+    return [name for name in names(folder) if name.endswith(('.pth', '.part'))]
+
+
+def test_checkpoint_hook(tmp_path) -> None:
+    runner(tmp_path).train()
+    assert checkpoints(tmp_path) == ['epoch_2.pth', 'epoch_3.pth']  # old ones go as ever
+    last = tmp_path / 'epoch_3.pth'
+    assert torch.load(last, weights_only=False)['meta']['epoch'] == 3
+    assert (tmp_path / 'last_checkpoint').read_text() == str(last)
+
+
+def test_checkpoint_hook_that_fails(tmp_path, monkeypatch) -> None:
+    real, saved = os.replace, []
+
+    def full(source, target) -> None:
+        saved.append(target)
+        if len(saved) > 2:
+            raise OSError('disk full')
+        real(source, target)
+
+    monkeypatch.setattr(os, 'replace', full)
+    with pytest.raises(OSError, match='disk full'):
+        runner(tmp_path).train()
+    left = checkpoints(tmp_path)
+    assert left
+    assert not any(name.endswith('.part') for name in left)
+    for name in left:
+        torch.load(tmp_path / name, weights_only=False)
+
+
+# Checks
+
+
+def test_check_checkpoint(tmp_path) -> None:
+    path = tmp_path / 'file.pth'
+    with pytest.raises(FileNotFoundError, match=r'file\.pth; check load_from'):
+        check_checkpoint(path)
+    with pytest.raises(FileNotFoundError):
+        check_checkpoint(tmp_path)
+    path.write_bytes(b'')
+    with pytest.raises(ValueError, match=r'truncated \(0 bytes\)'):
+        check_checkpoint(path)
+    torch.save(dict(w=torch.ones(1000)), path)
+    check_checkpoint(path)
+    check_checkpoint(str(path))
+    data = path.read_bytes()
+    path.write_bytes(data[:-100])
+    with pytest.raises(ValueError, match=rf'truncated \({len(data) - 100} bytes\)'):
+        check_checkpoint(str(path))
+    torch.save(dict(w=torch.ones(9)), path, _use_new_zipfile_serialization=False)
+    check_checkpoint(path)
+
+
+@pytest.mark.parametrize('address', ['https://a.b/c.pth', 'open-mmlab://resnet50', 's3://x/y.pth'])
+def test_addresses_are_left_to_their_loaders(address) -> None:
+    check_checkpoint(address)
+
+
+@pytest.mark.xfail(strict=True, reason='one byte is not recognized as the start of a zip file')
+def test_check_checkpoint_of_one_byte(tmp_path) -> None:
+    path = tmp_path / 'file.pth'
+    path.write_bytes(b'P')
+    with pytest.raises(ValueError, match='truncated'):
+        check_checkpoint(path)
