@@ -28,7 +28,7 @@ lint: env  ## ruff and mypy
 fast: env  ## pytest without the slow tests
 	$(BIN)/python -m pytest -m "not slow"
 
-demo: env  ## a ticket from search to export, in minutes
+demo: env  ## draw a ticket on toy streets: train, test, tables, pictures
 	$(BIN)/python tools/demo.py
 
 clean:  ## remove what the targets made: .venv, caches, builds

@@ -1,0 +1,23 @@
+# The full supernet on CamVid, for a GPU.
+_base_ = [
+    '../_base_/models/hr_supernet_seg.py',
+    '../_base_/datasets/camvid.py',
+    '../_base_/default_runtime_seg.py',
+    '../_base_/schedules/one_cycle_430e.py',
+]
+
+model = dict(data_preprocessor=dict(size=(192, 256)), decode_head=dict(num_classes=11))
+max_epochs = 200
+train_cfg = dict(max_epochs=max_epochs, val_interval=10)
+optim_wrapper = dict(optimizer=dict(lr=0.02 / 25))
+param_scheduler = [
+    dict(
+        type='OneCycleLR',
+        eta_max=0.02,
+        div_factor=25,
+        total_steps=max_epochs,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    )
+]
+randomness = dict(seed=0)

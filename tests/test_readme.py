@@ -1,0 +1,140 @@
+"""What the README tells people to type exists, parses, and runs."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mmengine import Config
+
+from st_mm.ticket import load_checkpoint
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / 'README.md', *sorted(ROOT.glob('configs/*/README.md'))]
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    """Fenced code blocks of a language."""
+    return re.findall(rf'```{language}\n(.*?)```', document.read_text(), flags=re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """Every command line of the documents, in words."""
+    lines = []
+    for document in DOCUMENTS:
+        for block in blocks(document, 'shell'):
+            lines += block.replace('\\\n', ' ').strip().splitlines()
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+COMMANDS = commands()
+TOOLS = [words for words in COMMANDS if words[0] == 'python']
+MIM = [words for words in COMMANDS if words[0] == 'mim']
+
+
+def test_readme_has_commands() -> None:
+    assert [words for words in COMMANDS if words[0] == 'make'] == [
+        ['make', 'demo'],
+        ['make', 'test'],
+    ]
+    assert len(TOOLS) >= 3
+    assert len(MIM) >= 3
+    assert len(COMMANDS) == 2 + len(TOOLS) + len(MIM)
+
+
+@pytest.mark.parametrize('target', ['demo', 'test'])
+def test_make_targets(target: str) -> None:
+    done = subprocess.run(['make', '-n', target], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize('words', MIM, ids=' '.join)
+def test_mim_commands_name_configs(words: list[str]) -> None:
+    assert words[1] in ('train', 'test')
+    assert words[2] == 'mmseg'
+    assert Config.fromfile(ROOT / words[3]).custom_imports.imports == ['st_mm']
+
+
+@pytest.mark.parametrize('words', TOOLS, ids=' '.join)
+def test_tools_take_their_options(words: list[str]) -> None:
+    _, tool, *arguments = words
+    subcommand = [arguments[0]] if arguments and arguments[0].isalpha() else []
+    command = [sys.executable, ROOT / tool, *subcommand, '--help']
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    for option in arguments:
+        if option.startswith('--'):
+            assert option in done.stdout
+
+
+def test_links_lead_to_files() -> None:
+    for document in DOCUMENTS:
+        for link in re.findall(r'\]\(([^)]+)\)', document.read_text()):
+            if not link.startswith('http'):
+                assert (document.parent / link).exists(), f'{document.name}: {link}'
+
+
+@pytest.mark.slow
+def test_inherited_config(tmp_path: Path) -> None:
+    [_, inherited, _] = blocks(ROOT / 'README.md', 'python')
+    (tmp_path / 'child.py').write_text(inherited)
+    assert Config.fromfile(tmp_path / 'child.py').train_dataloader.batch_size == 16
+
+
+@pytest.mark.slow
+def test_pruning_somebody_elses_network(toy_streets: Path, tmp_path: Path) -> None:
+    """The README's config, in a project outside the repository, by mim, from training to test."""
+    drop_in, *_ = blocks(ROOT / 'README.md', 'python')
+    assert 'interval=6000, end=64000' in drop_in
+    config = tmp_path / 'pspnet.py'
+    config.write_text(
+        drop_in.replace('interval=6000, end=64000', 'interval=1, step=0.3, end=3')
+        + f"""
+pipeline = [
+    dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')
+]
+data = dict(
+    type='CityscapesDataset', data_root='{toy_streets}/', pipeline=pipeline,
+    data_prefix=dict(img_path='leftImg8bit/train', seg_map_path='gtFine/train'),
+)
+loader = dict(_delete_=True, batch_size=4, num_workers=0, dataset=data)
+train_dataloader = {{**loader, 'sampler': dict(type='InfiniteSampler')}}
+val_dataloader = {{**loader, 'sampler': dict(type='DefaultSampler', shuffle=False)}}
+test_dataloader = val_dataloader
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=4, val_interval=4)
+default_hooks = dict(checkpoint=dict(interval=2), logger=dict(interval=1))
+model = dict(pretrained=None, data_preprocessor=dict(size=(64, 128)))
+"""
+    )
+    mim = [sys.executable, '-m', 'mim']
+    work_dir = tmp_path / 'run'
+    for command in (
+        [*mim, 'train', 'mmseg', config, '--work-dir', work_dir],
+        [*mim, 'test', 'mmseg', config, '--checkpoint', work_dir / 'iter_4.pth'],
+    ):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    checkpoint = load_checkpoint(work_dir / 'iter_4.pth')
+    names = checkpoint['meta']['ticket']['masks']
+    weights = [checkpoint['state_dict'][name] for name in names]
+    density = sum(int(w.count_nonzero()) for w in weights) / sum(w.numel() for w in weights)
+    assert density == pytest.approx(0.1, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_loading_a_ticket(ticket_run: Path, toy_streets: Path, tiny_config: Callable) -> None:
+    *_, load = blocks(ROOT / 'README.md', 'python')
+    picture = next((toy_streets / 'leftImg8bit' / 'test').rglob('*.png'))
+    names = {
+        'work_dirs/demo/supertickets-p90-slim_8b-30e_toy-streets-128x256.py': 'config.py',
+        'work_dirs/demo/epoch_30.pth': 'epoch_6.pth',
+    }
+    for name, ours in names.items():
+        assert name in load
+        load = load.replace(name, str(ticket_run / ours))
+    found: dict = {}
+    exec(load.replace('street.png', str(picture)), found)
+    assert found['result'].pred_sem_seg.data.shape == (1, 64, 128)

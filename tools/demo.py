@@ -1,0 +1,184 @@
+"""Draw a ticket from nothing: toy streets, search and pruning in one training, test, pictures."""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = Path('configs/toy/supertickets-p90-slim_8b-30e_toy-streets-128x256.py')
+DATA = Path('data/toy_streets')  # where the config expects it
+
+STEP = re.compile(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].*?loss: ([\d.]+)')
+SCORE = re.compile(r'Epoch\(val\) \[(\d+)\].*mIoU: ([\d.]+)')
+EVENT = re.compile(r'INFO - ((?:search|prune|reactivate|masks fitted again) at .*)')
+
+console = Console(highlight=False)
+
+
+def run(command: Iterable[str | Path], log: Path) -> Iterator[str]:
+    """Run a command in the repository, keep its output in a log, and yield it line by line.
+
+    Raises:
+        SystemExit: If the command fails; the end of its output is shown.
+    """
+    words = [str(word) for word in command]
+    console.print(f'[dim]$ {" ".join(_short(word) for word in words)}[/]', soft_wrap=True)
+    lines: list[str] = []
+    with (
+        open(log, 'w', encoding='utf-8') as file,
+        subprocess.Popen(
+            words,
+            cwd=ROOT,
+            env={**os.environ, 'PYTHONWARNINGS': 'ignore', 'PYTHONUNBUFFERED': '1'},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
+        try:
+            for line in process.stdout or ():
+                file.write(line)
+                lines.append(line.rstrip())
+                yield lines[-1]
+        except KeyboardInterrupt:
+            process.wait()
+            console.print('\nstopped; the same command goes on from the last checkpoint')
+            raise SystemExit(130) from None
+    if process.returncode:
+        console.print('\n'.join(lines[-15:]), markup=False)
+        console.print(f'[red]failed with exit code {process.returncode}[/]; all of it: {log}')
+        raise SystemExit(1)
+
+
+def _short(word: str) -> str:
+    """A word as a newcomer would type it."""
+    return 'python' if word == sys.executable else os.path.relpath(word) if '/' in word else word
+
+
+def train(work_dir: Path, epochs: int | None) -> float:
+    """Train, or go on with a training that was stopped; returns the seconds it took."""
+    start = time.time()
+    command = [sys.executable, '-m', 'mim', 'train', 'mmseg', CONFIG, '--work-dir', work_dir]
+    options = [] if epochs is None else short_training(epochs)
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        task = progress.add_task('training', total=None)
+        score = ''
+        for line in run([*command, '--resume', *options], work_dir / 'train.txt'):
+            if step := STEP.search(line):
+                epoch, iteration, per_epoch = (int(part) for part in step.groups()[:3])
+                total = per_epoch * (epochs or config_epochs())
+                done = (epoch - 1) * per_epoch + iteration
+                text = f'training  epoch {epoch}  loss {float(step[4]):.3f}{score}'
+                progress.update(task, completed=done, total=total, description=text)
+            elif found := SCORE.search(line):
+                score = f'  val mIoU {found[2]}'
+            elif event := EVENT.search(line):
+                progress.console.print(f'  {event[1]}')
+    return time.time() - start
+
+
+def config_epochs() -> int:
+    """Epochs of the demo's config."""
+    from mmengine import Config
+
+    return Config.fromfile(ROOT / CONFIG).train_cfg.max_epochs
+
+
+def short_training(epochs: int) -> list[str]:
+    """Options that squeeze the schedule into fewer epochs."""
+    options = {
+        'train_cfg.max_epochs': epochs,
+        'param_scheduler.0.total_steps': epochs,
+        'custom_hooks.1.interval': 1,
+        'custom_hooks.2.interval': 1,
+        'custom_hooks.2.step': 0.9,
+        'custom_hooks.2.end': max(epochs - 1, 1),
+    }
+    return ['--cfg-options', *(f'{name}={value}' for name, value in options.items())]
+
+
+def test(work_dir: Path, checkpoint: Path) -> dict[str, float]:
+    """Test the ticket by mim; returns its metrics."""
+    folder = work_dir / 'test'
+    command = [sys.executable, '-m', 'mim', 'test', 'mmseg', CONFIG]
+    command += ['--checkpoint', checkpoint, '--work-dir', folder]
+    for _ in run(command, work_dir / 'test.txt'):
+        pass
+    newest = max(folder.glob('*/*.json'), key=lambda path: path.stat().st_mtime)
+    return json.loads(newest.read_text())
+
+
+def show(command: list[str | Path], log: Path) -> None:
+    """Run a tool of ours and print what it prints."""
+    for line in run([sys.executable, *command], log):
+        console.print(line, markup=False)
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=f'{__doc__} A run that is stopped goes on where it was.'
+    )
+    parser.add_argument(
+        '--work-dir', type=Path, default=ROOT / 'work_dirs' / 'demo', help='(%(default)s)'
+    )
+    parser.add_argument(
+        '--epochs', type=int, help='a shorter training, for a first look (default: as configured)'
+    )
+    args = parser.parse_args()
+    if args.epochs is not None and args.epochs < 2:
+        parser.error(f'--epochs must be at least 2, got {args.epochs}')
+    work_dir = args.work_dir.resolve()
+    work_dir.mkdir(parents=True, exist_ok=True)
+    begin = time.time()
+
+    console.rule('1  draw the data')
+    show(['tools/make_toy_streets.py', DATA], work_dir / 'data.txt')
+    console.rule('2  search and prune in one training')
+    seconds = train(work_dir, args.epochs)
+    checkpoint = Path((work_dir / 'last_checkpoint').read_text().strip())
+    console.rule('3  test the ticket')
+    metrics = test(work_dir, checkpoint)
+    console.rule('4  look at the ticket')
+    figures = work_dir / 'ticket.json'
+    show(['tools/ticket.py', 'show', checkpoint, '--json', figures], work_dir / 'ticket.txt')
+    console.rule('5  pictures')
+    curves, predictions = work_dir / 'training.png', work_dir / 'predictions.png'
+    show(['tools/analysis/plot_training.py', work_dir, '--out', curves], work_dir / 'plot.txt')
+    show(
+        ['tools/analysis/plot_predictions.py', CONFIG, checkpoint, '--out', predictions],
+        work_dir / 'predictions.txt',
+    )
+
+    totals = json.loads(figures.read_text())['totals']
+    table = Table(title='the ticket', show_header=False)
+    for name in ('mIoU', 'mAcc', 'aAcc'):
+        table.add_row(f'test {name}', f'{metrics[name]:.2f}')
+    units, weights = totals['units'], totals['weights']
+    table.add_row('search units', f'{units["alive"]:,} of {units["total"]:,}')
+    table.add_row('density', f'{weights["density"]:.4f} of {weights["total"]:,} weights')
+    for name, label in (('params', 'parameters'), ('macs', 'MACs')):
+        sizes = (totals[kind][name] for kind in ('dense', 'structural', 'nonzero'))
+        table.add_row(f'{label}: supernet, searched, nonzero', '  '.join(f'{n:,}' for n in sizes))
+    table.add_row('checkpoint', _short(str(checkpoint)))
+    table.add_row('training curves', _short(str(curves)))
+    table.add_row('predictions', _short(str(predictions)))
+    table.add_row('training, all', f'{seconds / 60:.1f} min, {(time.time() - begin) / 60:.1f} min')
+    console.rule('done')
+    console.print(table)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
