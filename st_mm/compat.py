@@ -19,6 +19,7 @@ import torch
 from mmengine.dataset import BaseDataset
 from mmengine.dist import utils as mmengine_dist
 from mmengine.logging import HistoryBuffer
+from mmengine.model import MMDistributedDataParallel
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
 
@@ -28,6 +29,7 @@ def apply() -> None:
     tolerate_torchvision_without_ops()
     stub_mmcv_ops()
     tolerate_gloo_without_cuda()
+    wrap_cpu_models_without_devices()
     name_empty_datasets()
 
 
@@ -198,6 +200,25 @@ class _InitWithoutCuda:
             return self._init(backend, *args, **kwargs)
         finally:
             torch.cuda.set_device = set_device
+
+
+def wrap_cpu_models_without_devices() -> None:
+    """Let ``--launcher pytorch`` wrap a model that is on the CPU.
+
+    Cause: ``mmengine/runner/runner.py`` (``wrap_model``) always passes
+    ``device_ids=[LOCAL_RANK]``, which torch refuses for a module on the CPU.
+    """
+    wrap = MMDistributedDataParallel.__init__
+    if hasattr(wrap, '__wrapped__'):
+        return
+
+    @functools.wraps(wrap)
+    def on_cpu_too(self: Any, module: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
+        if all(parameter.device.type == 'cpu' for parameter in module.parameters()):
+            kwargs.pop('device_ids', None)
+        wrap(self, module, *args, **kwargs)
+
+    MMDistributedDataParallel.__init__ = on_cpu_too
 
 
 def name_empty_datasets() -> None:

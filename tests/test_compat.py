@@ -338,3 +338,42 @@ def test_set_device_is_held_for_gloo_without_cuda_alone(backend, cuda, held, mon
     compat._InitWithoutCuda(init)(backend, timeout=9)
     assert seen == [(backend, 9, held)]
     assert torch.cuda.set_device is set_device
+
+
+# models on the CPU, data sets without samples ---------------------------------------------------
+
+WRAP_ON_CPU = """
+from mmengine.dist import init_dist
+from mmengine.model import MMDistributedDataParallel
+from torch import nn
+import torch
+torch.cuda.set_device = lambda device: None  # the fault above is not the one looked for here
+init_dist('pytorch', backend='gloo')
+MMDistributedDataParallel(nn.Linear(1, 1), device_ids=[0])
+"""
+
+
+def test_wrapping_on_cpu_fails_without(ranks):
+    assert_fails(WRAP_ON_CPU, 'device_ids', **ranks)
+
+
+def test_wrapping_on_cpu(ranks):
+    assert_works('import st_mm\n' + WRAP_ON_CPU, **ranks)
+
+
+EMPTY_DATASET = """
+from mmengine.dataset import BaseDataset
+class Streets(BaseDataset):
+    def load_data_list(self):
+        return []
+Streets(data_root='nowhere/')
+"""
+
+
+def test_empty_dataset_without():
+    assert_fails(EMPTY_DATASET, 'need at least one array to concatenate')
+
+
+def test_empty_dataset_says_so():
+    message = r"ValueError: Streets found no samples: check data_root ('nowhere/')"
+    assert_fails('import st_mm\n' + EMPTY_DATASET, message)
