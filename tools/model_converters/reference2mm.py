@@ -1,6 +1,7 @@
 """Convert a state dict of the published SuperTickets code to the names of st_mm."""
 
 import argparse
+import copy
 import re
 import sys
 from collections import defaultdict
@@ -8,7 +9,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from st_mm.analysis.checkpoints import build_model
+from st_mm.models import AtomicBlock
+from st_mm.models.loading import set_widths
 
 Converted = dict[str, Tensor]
 
@@ -41,23 +47,30 @@ def convert(
     published: Mapping[str, Tensor],
     kernel_sizes: Iterable[int] = (3, 5, 7),
     head: str = 'decode_head.conv_seg',
+    supernet: nn.Module | None = None,
 ) -> Converted:
     """Rename and regroup the tensors of the published code.
 
     The parallel ops of a block become one expand and one project convolution; kernels that the
-    search removed become convolutions without filters; masks are multiplied in.
+    search removed become convolutions without filters; masks are multiplied in. Of a block that
+    the search emptied the published code keeps the residual convolution at most: such blocks take
+    their shapes from ``supernet``.
 
     Args:
         published (Mapping[str, Tensor]): Its state dict.
         kernel_sizes (Iterable[int]): Kernels of the supernet. Defaults to (3, 5, 7).
         head (str): Our name for the classifier of a dense task. Defaults to mmseg's; mmpose:
             ``'head.final_layer'``. An image classifier becomes ``'head.fc'``.
+        supernet (nn.Module, optional): The mm model before any search, needed where blocks are
+            empty. Defaults to None.
 
     Returns:
         dict[str, Tensor]: State dict of the mm model.
 
     Raises:
         KeyError: If a name is not one of the published code.
+        ValueError: If a kernel is not one of the supernet's, or a block is empty and there is no
+            ``supernet``.
     """
     published = _apply_masks(published)
     branches = _branches_per_stage(published)
@@ -75,8 +88,17 @@ def convert(
         else:
             converted[name] = tensor.clone()
     for block, parallel in ops.items():
-        merged = _merge_ops([parallel[i] for i in sorted(parallel)], sorted(kernel_sizes))
+        merged = _merge_ops(block, [parallel[i] for i in sorted(parallel)], sorted(kernel_sizes))
         converted |= {f'{block}.{name}': tensor for name, tensor in merged.items()}
+    if supernet is not None:
+        return converted | _emptied_blocks(converted, supernet)
+    for name in converted:
+        block, is_shortcut, _ = name.partition('.shortcut.')
+        if is_shortcut and f'{block}.project_bn.weight' not in converted:
+            raise ValueError(
+                f"the search emptied the block '{block}', so its shapes are not in the checkpoint: "
+                'give --config, the config of the supernet'
+            )
     return converted
 
 
@@ -92,17 +114,21 @@ def _apply_masks(published: Mapping[str, Tensor]) -> Converted:
     return applied
 
 
-def _branches_per_stage(published: Mapping[str, Tensor]) -> list[int]:
-    """Number of parallel branches behind each fusion."""
-    found: dict[int, int] = {}
+def _branches_per_stage(published: Mapping[str, Tensor]) -> dict[int, int]:
+    """Number of parallel branches behind each fusion.
+
+    Every branch but the first has a stride-2 path into it, which keeps its residual convolution
+    even if the search emptied all of the branch.
+    """
+    found: dict[int, int] = defaultdict(lambda: 1)
     for key in published:
-        if match := re.match(r'features\.(\d+)\.branches\.(\d+)\.', key):
+        if match := re.match(r'features\.(\d+)\.fuse_layers\.(\d+)\.', key):
             stage, branch = int(match[1]) // 2, int(match[2])
-            found[stage] = max(found.get(stage, 0), branch + 1)
-    return [found[stage] for stage in sorted(found)]
+            found[stage] = max(found[stage], branch + 1)
+    return found
 
 
-def _rename(key: str, branches: list[int], head: str) -> str:
+def _rename(key: str, branches: Mapping[int, int], head: str) -> str:
     """Our name of a tensor; names inside parallel ops keep their tail."""
     if match := re.fullmatch(r'classifier\.(1\.)?(weight|bias)', key):
         return f'head.fc.{match[2]}' if match[1] else f'{head}.{match[2]}'
@@ -110,7 +136,7 @@ def _rename(key: str, branches: list[int], head: str) -> str:
         name = f'backbone.stages.{int(match[1]) // 2}.branches.{match[2]}.{match[3]}.'
     elif match := re.match(r'features\.(\d+)\.fuse_layers\.(\d+)\.(\d+)\.(?:0\.)?', key):
         stage, out, into = int(match[1]) // 2, int(match[2]), int(match[3])
-        inputs = branches[stage - 1] if stage else 1
+        inputs = branches[stage - 1]
         path = f'paths.{into}to{out}.' if out < inputs else 'new_branch.'
         name = f'backbone.stages.{stage}.fusion.{path}'
     else:
@@ -126,13 +152,19 @@ def _rename(key: str, branches: list[int], head: str) -> str:
     return name
 
 
-def _merge_ops(ops: list[Converted], kernel_sizes: list[int]) -> Converted:
+def _merge_ops(block: str, ops: list[Converted], kernel_sizes: list[int]) -> Converted:
     """Join the parallel ops of a block, in the order of their kernels."""
     ops = sorted(ops, key=lambda op: op['1.0.weight'].shape[-1])
     merged: Converted = {f'depthwise.k{k}.weight': torch.zeros(0, 1, k, k) for k in kernel_sizes}
     for op in ops:
         filters = op['1.0.weight']
-        merged[f'depthwise.k{filters.shape[-1]}.weight'] = filters.clone()
+        kernel = filters.shape[-1]
+        if kernel not in kernel_sizes:
+            raise ValueError(
+                f"the block '{block}' has a kernel of size {kernel}, and the supernet is said to "
+                f'have {kernel_sizes}: give all with --kernel-sizes'
+            )
+        merged[f'depthwise.k{kernel}.weight'] = filters.clone()
     for rest in ops[0]:
         layer, _, leaf = rest.rpartition('.')
         if layer == '1.0':
@@ -143,6 +175,38 @@ def _merge_ops(ops: list[Converted], kernel_sizes: list[int]) -> Converted:
             torch.cat(parts, dim) if parts[0].dim() else parts[0].clone()
         )
     return merged
+
+
+def _emptied_blocks(converted: Converted, supernet: nn.Module) -> Converted:
+    """Tensors of the blocks that are not in ``converted``: no unit, and a norm that gives 0."""
+    emptied: Converted = {}
+    for name, block in supernet.named_modules():
+        if not isinstance(block, AtomicBlock) or f'{name}.project_bn.weight' in converted:
+            continue
+        block = copy.deepcopy(block)
+        set_widths(block, dict.fromkeys(block.unit_groups(), 0))
+        block.project_bn.reset_parameters()
+        for key, tensor in block.state_dict().items():
+            if not key.startswith('shortcut.'):
+                emptied[f'{name}.{key}'] = tensor
+    return emptied
+
+
+def _read(path: Path) -> Converted:
+    """Read the state dict of a checkpoint, without the names that wrappers add."""
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # whatever the unpickler meets
+        raise ValueError(f'it cannot be read as a checkpoint: {error}') from error
+    for wrapping in ('model', 'state_dict'):
+        if isinstance(checkpoint, dict):
+            checkpoint = checkpoint.get(wrapping, checkpoint)
+    if not isinstance(checkpoint, dict) or not checkpoint:
+        raise ValueError('it holds no state dict')
+    for key, tensor in checkpoint.items():
+        if not isinstance(key, str) or not torch.is_tensor(tensor):
+            raise ValueError(f'its entry {key!r} is no tensor of a state dict')
+    return {key.removeprefix('module.'): tensor for key, tensor in checkpoint.items()}
 
 
 def main() -> int:
@@ -158,16 +222,20 @@ def main() -> int:
     parser.add_argument(
         '--kernel-sizes', type=int, nargs='+', default=[3, 5, 7], help='kernels of the supernet'
     )
+    parser.add_argument(
+        '--config', type=Path, help='config of the supernet; needed if the search emptied a block'
+    )
     args = parser.parse_args()
-    if not args.src.is_file():
-        parser.error(f'{args.src} is not a file')
-    checkpoint = torch.load(args.src, map_location='cpu', weights_only=True)
-    for wrapping in ('model', 'state_dict'):
-        checkpoint = checkpoint.get(wrapping, checkpoint)
-    published = {key.removeprefix('module.'): value for key, value in checkpoint.items()}
+    for path in filter(None, (args.src, args.config)):
+        if not path.is_file():
+            parser.error(f'{path} is not a file')
+    if not args.dst.parent.is_dir():
+        parser.error(f'{args.dst.parent} is not a folder')
+    supernet = build_model(Config.fromfile(args.config)) if args.config else None
     try:
-        converted = convert(published, args.kernel_sizes, args.head)
-    except KeyError as error:
+        published = _read(args.src)
+        converted = convert(published, args.kernel_sizes, args.head, supernet)
+    except (KeyError, ValueError) as error:
         parser.error(f'{args.src}: {error.args[0]}')
     partial = args.dst.with_name(args.dst.name + '.part')
     torch.save(dict(meta=dict(source=args.src.name), state_dict=converted), partial)
