@@ -12,10 +12,11 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     """Write a file that a kill at any moment leaves as it was, or as it shall be.
 
     Args:
-        path (str | Path): Where the file belongs; its folder is made if need be.
+        path (str | Path): Where the file belongs; its folder is made if need be. A link stays,
+            and its target is written.
         data (bytes): Its content.
     """
-    path = Path(path)
+    path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f'.{path.name}.{os.getpid()}.part')
     try:
@@ -58,8 +59,29 @@ def check_checkpoint(path: str | Path) -> None:
         raise FileNotFoundError(f'there is no checkpoint {path}; check load_from / --checkpoint')
     with open(path, 'rb') as file:
         start = file.read(2)
-    if not start or (start == b'PK' and not zipfile.is_zipfile(path)):
+    if b'PK'.startswith(start) and not zipfile.is_zipfile(path):
         raise ValueError(
             f'the checkpoint {path} is truncated ({path.stat().st_size} bytes): copy it again, or '
             'resume from an earlier one'
         )
+
+
+def tidy_work_dir(work_dir: str | Path) -> None:
+    """Clear away what a kill has left in a work dir, before a run is resumed from it.
+
+    mmengine writes ``last_checkpoint`` in place, so that a kill can leave it empty; it then gets
+    the newest checkpoint. Parts of files that never came into their place are removed.
+
+    Args:
+        work_dir (str | Path): Work dir of the run; may be new.
+    """
+    for partial in Path(work_dir).glob('.*.part'):
+        partial.unlink()
+    note = Path(work_dir) / 'last_checkpoint'
+    if not note.is_file() or note.read_text().strip():
+        return
+    newest = max(Path(work_dir).glob('*.pth'), key=lambda path: path.stat().st_mtime, default=None)
+    if newest is None:
+        note.unlink()
+    else:
+        write_atomically(note, str(newest).encode())

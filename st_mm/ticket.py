@@ -66,7 +66,17 @@ class Ticket:
 
         Args:
             dead (Mapping[str, Tensor]): (units alive,) bool by owner, True for what goes.
+
+        Raises:
+            ValueError: If a mask does not fit the record; nothing is changed.
         """
+        for name, mask in dead.items():
+            alive = sum(len(indices) for indices in self.units.get(name, {}).values())
+            if name not in self.units or mask.shape != (alive,):
+                raise ValueError(
+                    f"the ticket record has {alive} units for '{name}', but the mask of dead units "
+                    f'has shape {tuple(mask.shape)}'
+                )
         for name, mask in dead.items():
             flags = iter(mask.tolist())
             self.units[name] = {

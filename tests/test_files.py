@@ -229,9 +229,40 @@ def test_addresses_are_left_to_their_loaders(address) -> None:
     check_checkpoint(address)
 
 
-@pytest.mark.xfail(strict=True, reason='one byte is not recognized as the start of a zip file')
 def test_check_checkpoint_of_one_byte(tmp_path) -> None:
     path = tmp_path / 'file.pth'
     path.write_bytes(b'P')
     with pytest.raises(ValueError, match='truncated'):
         check_checkpoint(path)
+
+
+@pytest.mark.parametrize('exists', [True, False])
+def test_links_stay_links(tmp_path, exists) -> None:
+    target, link = tmp_path / 'disk' / 'file.pth', tmp_path / 'link.pth'
+    if exists:
+        target.parent.mkdir()
+        target.write_bytes(b'old')
+    link.symlink_to(target)
+    write_atomically(link, b'new')
+    assert link.is_symlink()
+    assert target.read_bytes() == b'new'
+    assert [path.name for path in target.parent.iterdir()] == ['file.pth']
+
+
+def test_tidying_a_work_dir(tmp_path) -> None:
+    files.tidy_work_dir(tmp_path / 'new')  # nothing there, nothing to do
+    (tmp_path / '.epoch_3.pth.7.part').write_bytes(b'PK')
+    (tmp_path / 'last_checkpoint').write_text('')
+    files.tidy_work_dir(tmp_path)
+    assert names(tmp_path) == []  # no checkpoint: a note would lead nowhere
+
+    for index, name in enumerate(('epoch_2.pth', 'epoch_1.pth')):
+        (tmp_path / name).write_bytes(b'x')
+        os.utime(tmp_path / name, (2 - index, 2 - index))
+    (tmp_path / 'last_checkpoint').write_text('')
+    files.tidy_work_dir(tmp_path)
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_2.pth')
+
+    (tmp_path / 'last_checkpoint').write_text('elsewhere/epoch_9.pth')
+    files.tidy_work_dir(tmp_path)
+    assert (tmp_path / 'last_checkpoint').read_text() == 'elsewhere/epoch_9.pth'

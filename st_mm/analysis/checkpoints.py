@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from st_mm.models.loading import check_fit, take_widths
+from st_mm.models.loading import check_fit
 from st_mm.ticket import Ticket, load_checkpoint
 
 Shape = tuple[int, int, int]
@@ -152,13 +152,7 @@ def load_strictly(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
         RuntimeError: Naming the first tensor that is missing, left over, or of another shape.
     """
     weights = {name.removeprefix('module.'): tensor for name, tensor in state_dict.items()}
-    take_widths(model, weights, '')
     check_fit(model, weights, '', required=True)
-    if surplus := sorted(weights.keys() - model.state_dict().keys()):
-        raise RuntimeError(
-            f"tensor '{surplus[0]}' (and {len(surplus) - 1} more) has no place in "
-            f'{type(model).__name__}: the checkpoint belongs to another architecture'
-        )
     model.load_state_dict(weights, strict=False)  # num_batches_tracked may be missing
 
 

@@ -38,6 +38,7 @@ class RunState:
         freed (Moment | None): The last reactivation.
         pruned (Moment | None): The last prune.
         calibration_batches (int): Batches that this moment's events want BN recalibrated over.
+        started (bool): Whether training has begun.
     """
 
     _of_runner: ClassVar['WeakKeyDictionary[Runner, RunState]'] = WeakKeyDictionary()
@@ -50,6 +51,7 @@ class RunState:
         self.freed: Moment | None = None
         self.pruned: Moment | None = None
         self.calibration_batches = 0
+        self.started = False
 
     @classmethod
     def of(cls, runner: Runner) -> 'RunState':
@@ -58,11 +60,22 @@ class RunState:
             cls._of_runner[runner] = cls()
         return cls._of_runner[runner]
 
-    def start(self, model: nn.Module) -> Ticket:
-        """Begin the record, or go on with the loaded one."""
+    def start(self, model: nn.Module, resumed: bool) -> Ticket:
+        """Begin the record, or go on with that of the loaded checkpoint.
+
+        Args:
+            model (nn.Module): The live model.
+            resumed (bool): Whether the training goes on as well: then its events stay recorded.
+
+        Raises:
+            ValueError: If the loaded record contradicts the model.
+        """
         if not self.ticket.versions:
             self.ticket = Ticket.of_supernet(model)
         self.ticket.check(model)
+        if not resumed and not self.started:
+            self.ticket.events, self.ticket.config = [], {}
+        self.started = True
         return self.ticket
 
     def shrink(self, runner: Runner, dead: dict[str, Tensor], moment: Moment) -> dict[str, Cut]:
@@ -132,7 +145,7 @@ def rewrap(runner: Runner) -> None:
         model = runner.model.module
         runner.model = None  # the old reducer has to go before the new one comes
         runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
-    runner._maybe_compile('train_step')
+        runner._maybe_compile('train_step')
 
 
 def log_scalars(runner: Runner, scalars: dict[str, Any]) -> None:

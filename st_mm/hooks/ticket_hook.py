@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.runner.base_loop import BaseLoop
 
-from st_mm.files import check_checkpoint
-from st_mm.models.loading import check_fit, take_widths
+from st_mm.files import check_checkpoint, tidy_work_dir
+from st_mm.models.loading import check_fit
 from st_mm.ticket import KEY, Ticket
 
 from .plain_checkpoint import make_plain, restore
@@ -42,6 +43,10 @@ class TicketHook(Hook):
         """Refuse an unreadable checkpoint, and have checkpoints written whole or not at all."""
         if runner._load_from:
             check_checkpoint(runner._load_from)
+        elif runner._resume:
+            if is_main_process():
+                tidy_work_dir(runner.work_dir)
+            barrier()
         for hook in list(runner.hooks):
             if isinstance(hook, CheckpointHook) and hook.backend_args is None:
                 hook.backend_args = dict(backend='atomic')
@@ -60,7 +65,6 @@ class TicketHook(Hook):
                 name.removeprefix('module.'): tensor
                 for name, tensor in checkpoint.get('state_dict', checkpoint).items()
             }
-            take_widths(bare_model(runner), weights, '')
             check_fit(bare_model(runner), weights, '', required=True)
 
     def before_train(self, runner: Runner) -> None:
@@ -78,7 +82,7 @@ class TicketHook(Hook):
                 f'({getattr(dataset, "data_root", None)!r}) and data_prefix in train_dataloader'
             )
         refresh_averages(runner)  # a checkpoint may have brought other shapes
-        ticket = RunState.of(runner).start(bare_model(runner))
+        ticket = RunState.of(runner).start(bare_model(runner), runner._resume)
         ticket.config[type(self).__name__] = self.config()
 
     def after_train_iter(

@@ -10,9 +10,9 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .loading import StateDict, TicketModule, misfit
+from .loading import StateDict, TicketModule, Widths, misfit
 from .token_mixer import TokenMixer
-from .units import UnitSlice, set_widths
+from .units import UnitSlice
 
 
 @MODELS.register_module()
@@ -52,10 +52,11 @@ class AtomicBlock(TicketModule, BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        if any(k % 2 == 0 for k in kernel_sizes) or len(set(kernel_sizes)) != len(kernel_sizes):
+        odd = {k for k in kernel_sizes if k > 0 and k % 2}
+        if not odd or len(odd) != len(kernel_sizes):
             raise ValueError(f'kernel_sizes must be different odd numbers, got {kernel_sizes}')
-        if expand_ratio < 1:
-            raise ValueError(f'expand_ratio must be at least 1, got {expand_ratio}')
+        if not isinstance(expand_ratio, int) or expand_ratio < 1:
+            raise ValueError(f'expand_ratio must be an integer of at least 1, got {expand_ratio}')
         norm_cfg = norm_cfg or dict(type='BN')
         width = in_channels * expand_ratio
         hidden = width * len(kernel_sizes)
@@ -187,24 +188,27 @@ class AtomicBlock(TicketModule, BaseModule):
         for _, conv in self._kernels():
             conv.in_channels = conv.out_channels = conv.groups = conv.weight.shape[0]
 
-    def take_width(self, state_dict: StateDict, prefix: str) -> None:
-        """Become as wide as the block in ``state_dict``; values are left to the load.
+    def widths_in(self, state_dict: StateDict, prefix: str) -> Widths:
+        """Read off how many channels each kernel has in a state dict.
 
         Args:
             state_dict (Mapping[str, Tensor]): What is being loaded.
             prefix (str): Prefix of the block's keys.
 
+        Returns:
+            Mapping[str, int]: Channels per kernel; the present ones where it has no filters.
+
         Raises:
             RuntimeError: If a kernel has more channels there than the config gives it.
         """
-        widths = {}
+        widths = self.unit_groups()
         for name, conv in self._kernels():
             key = f'{prefix}depthwise.{name}.weight'
             if key not in state_dict:
-                return  # nothing to read the width off; the check of the load speaks
+                continue
             incoming, kernel = tuple(state_dict[key].shape), (1, *conv.kernel_size)
             if incoming[1:] != kernel or incoming[0] > self.max_width:
                 expected = f'at most {self.max_width} filters of shape {kernel}'
                 raise misfit(key, incoming, expected)
             widths[name] = incoming[0]
-        set_widths(self, widths)
+        return widths

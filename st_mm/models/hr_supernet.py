@@ -184,6 +184,8 @@ def _check_stages(
     stage_channels: Sequence[Sequence[int]], stage_blocks: Sequence[Sequence[int]]
 ) -> None:
     """Refuse stages that cannot be connected."""
+    if not stage_channels:
+        raise ValueError('stage_channels must name the channels of at least one stage, got none')
     shape = [len(channels) for channels in stage_channels]
     if shape != [len(blocks) for blocks in stage_blocks]:
         raise ValueError(

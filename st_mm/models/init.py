@@ -2,7 +2,7 @@
 
 from math import sqrt
 
-from mmengine.model import BaseInit
+from mmengine.model import BaseInit, update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -13,9 +13,9 @@ class MnasNetInit(BaseInit):
     """Initialize a module the way of the MnasNet reference code.
 
     Convolutions are normal with std sqrt(2 / fan_out), where fan_out of a depthwise convolution is
-    its kernel's size; linear layers are uniform within 1 / sqrt(fan_out); norms are 1 and 0.
-    A convolution that stands for several parallel ones states the fan_out of one of them in its
-    attribute ``init_fan_out``.
+    its kernel's size (as many groups as inputs, unless that is one: gray pictures); linear layers
+    are uniform within 1 / sqrt(fan_out); norms are 1 and 0. A convolution that stands for several
+    parallel ones states the fan_out of one of them in its attribute ``init_fan_out``.
     """
 
     def __init__(self) -> None:
@@ -30,17 +30,20 @@ class MnasNetInit(BaseInit):
                 bound = 1 / sqrt(layer.out_features)
                 nn.init.uniform_(layer.weight, -bound, bound)
             elif isinstance(layer, (_BatchNorm, nn.LayerNorm)):
-                nn.init.ones_(layer.weight)
+                if layer.weight is not None:
+                    nn.init.ones_(layer.weight)
             else:
                 continue
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+        if hasattr(module, '_params_init_info'):  # the log of mm's BaseModule.init_weights
+            update_init_info(module, self._get_init_info())
 
 
 def _init_conv(conv: nn.Conv2d) -> None:
     if not conv.weight.numel():
         return
     height, width = conv.kernel_size
-    channels = 1 if conv.groups == conv.in_channels else conv.out_channels
+    channels = 1 if conv.groups == conv.in_channels > 1 else conv.out_channels
     fan_out = getattr(conv, 'init_fan_out', channels) * height * width
     nn.init.normal_(conv.weight, 0, sqrt(2 / fan_out))

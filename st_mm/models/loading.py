@@ -1,15 +1,23 @@
 """Loading a ticket: take the shapes that come, refuse by name what does not fit."""
 
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .units import UnitOwner
+
 StateDict = Mapping[str, Tensor]
+Widths = Mapping[str, int]
+
+COUNTER = 'num_batches_tracked'  # of a norm; old checkpoints lack it, and it changes no output
+FOREIGN = 'the checkpoint belongs to another architecture; use the config that it was trained with'
 
 
 def set_data(tensor: Tensor, data: Tensor) -> None:
-    """Put data of another shape behind a tensor that keeps its identity.
+    """Put data of another shape behind a tensor that keeps its identity; its gradient goes.
 
     Whatever still holds the graph of the last iteration also holds the parameter's AccumulateGrad
     node, which remembers the old shape. Autograd drops that node only when the dtype changes,
@@ -21,6 +29,7 @@ def set_data(tensor: Tensor, data: Tensor) -> None:
     """
     if tensor.shape != data.shape and tensor.is_floating_point():
         detour = torch.float32 if tensor.dtype == torch.float64 else torch.float64
+        tensor.grad = None
         tensor.data = data.to(detour)
     tensor.data = data
 
@@ -33,61 +42,119 @@ def state_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
             yield name, tensor
 
 
-def take_widths(module: nn.Module, state_dict: StateDict, prefix: str) -> None:
-    """Let every unit owner in ``module`` take the number of units that ``state_dict`` has.
+def widths_in(module: nn.Module, state_dict: StateDict, prefix: str) -> dict[str, Widths]:
+    """Read off how many units every owner in ``module`` has in a state dict.
 
     Args:
-        module (nn.Module): Searched for modules that have ``take_width``, itself included.
+        module (nn.Module): Searched for owners that have ``widths_in``, itself included.
         state_dict (Mapping[str, Tensor]): What is being loaded.
         prefix (str): Prefix of the module's keys in ``state_dict``.
+
+    Returns:
+        dict[str, Mapping[str, int]]: Units per group, by owner name.
 
     Raises:
         RuntimeError: If an owner is wider in ``state_dict`` than its config allows.
     """
-    for name, child in module.named_modules():
-        if hasattr(child, 'take_width'):
-            child.take_width(state_dict, f'{prefix}{name}.' if name else prefix)
+    return {
+        name: child.widths_in(state_dict, f'{prefix}{name}.' if name else prefix)
+        for name, child in module.named_modules()
+        if hasattr(child, 'widths_in')
+    }
+
+
+def shapes_at(owner: UnitOwner, widths: Widths) -> dict[str, torch.Size]:
+    """Shapes that the tensors of an owner have at other numbers of units per group."""
+    shapes = {}
+    for name, dim, group in owner.unit_slices():
+        shape = list(attrgetter(name)(owner).shape)
+        shape[dim] = sum(widths.values()) if group is None else widths[group]
+        shapes[name] = torch.Size(shape)
+    return shapes
+
+
+def set_widths(owner: UnitOwner, widths: Widths) -> None:
+    """Give an owner other numbers of units, with zeros for values (a load follows).
+
+    Args:
+        owner (UnitOwner): Changed in place; its parameters keep their identity.
+        widths (Mapping[str, int]): Units per group.
+    """
+    if widths == owner.unit_groups():
+        return
+    for name, shape in shapes_at(owner, widths).items():
+        tensor = attrgetter(name)(owner)
+        set_data(tensor, tensor.new_zeros(shape))
+    owner.sync_units()
+
+
+def take_widths(module: nn.Module, state_dict: StateDict, prefix: str) -> None:
+    """Let every unit owner in ``module`` take the number of units that ``state_dict`` has.
+
+    Args:
+        module (nn.Module): Changed in place; values are left to the load.
+        state_dict (Mapping[str, Tensor]): What is being loaded.
+        prefix (str): Prefix of the module's keys in ``state_dict``.
+
+    Raises:
+        RuntimeError: If an owner is wider in ``state_dict`` than its config allows; nothing is
+            changed.
+    """
+    owners: dict[str, Any] = dict(module.named_modules())
+    for name, widths in widths_in(module, state_dict, prefix).items():
+        set_widths(owners[name], widths)
 
 
 def check_fit(module: nn.Module, state_dict: StateDict, prefix: str, required: bool) -> None:
-    """Refuse a state dict whose tensors are not those of ``module``.
+    """Refuse a state dict whose tensors are not just those of ``module``, units aside.
 
-    mmengine turns a missing tensor and a wrong shape into a warning, and the score that follows
-    is that of random weights; a ticket must not be read that way.
+    mmengine turns a missing tensor, one too many and a wrong shape into a warning, and the score
+    that follows is that of random weights, or of a part of the ticket. Nothing is changed here:
+    the module may have its widths yet to take (:func:`take_widths`).
 
     Args:
-        module (nn.Module): The module, its unit owners already as wide as the state dict says.
+        module (nn.Module): The module.
         state_dict (Mapping[str, Tensor]): What is being loaded.
         prefix (str): Prefix of the module's keys in ``state_dict``.
         required (bool): Whether a state dict with no key under ``prefix`` is an error as well.
 
     Raises:
-        RuntimeError: Naming the first tensor that is missing or has another shape.
+        RuntimeError: Naming the first tensor that is missing, has another shape, or has no place.
     """
-    if not required and not any(key.startswith(prefix) for key in state_dict):
+    incoming = {key for key in state_dict if key.startswith(prefix)}
+    if not required and not incoming:
         return
-    for name, tensor in state_tensors(module):
+    shapes = {name: tensor.shape for name, tensor in state_tensors(module)}
+    owners: dict[str, Any] = dict(module.named_modules())
+    for owner, widths in widths_in(module, state_dict, prefix).items():
+        for name, shape in shapes_at(owners[owner], widths).items():
+            shapes[f'{owner}.{name}' if owner else name] = shape
+    for name, shape in shapes.items():
         key = prefix + name
         if key not in state_dict:
-            if name.endswith('num_batches_tracked'):
+            if name.endswith(COUNTER):
                 continue
             raise RuntimeError(
-                f"the checkpoint has no tensor '{key}' for {type(module).__name__}: it belongs to "
-                'another architecture; use the config that it was trained with'
+                f"the checkpoint has no tensor '{key}' for {type(module).__name__}: {FOREIGN}"
             )
-        if state_dict[key].shape != tensor.shape:
+        if state_dict[key].shape != shape:
             raise RuntimeError(
                 f"tensor '{key}' has shape {tuple(state_dict[key].shape)} in the checkpoint and "
-                f'{tuple(tensor.shape)} in the model ({type(module).__name__}): the checkpoint '
-                'belongs to another architecture; use the config that it was trained with'
+                f'{tuple(shape)} in the model ({type(module).__name__}): {FOREIGN}'
             )
+    places = {prefix + name for name in module.state_dict()}
+    if surplus := sorted(key for key in incoming - places if not key.endswith(COUNTER)):
+        raise RuntimeError(
+            f"tensor '{surplus[0]}' (and {len(surplus) - 1} more) in the checkpoint has no place "
+            f'in {type(module).__name__}: {FOREIGN}'
+        )
 
 
 def misfit(key: str, found: tuple[int, ...], expected: str) -> RuntimeError:
     """Build the error for a unit owner's tensor that cannot be taken."""
     return RuntimeError(
         f"tensor '{key}' has shape {found} in the checkpoint, but the model takes {expected}: "
-        'the checkpoint belongs to another architecture; use the config that it was trained with'
+        + FOREIGN
     )
 
 
@@ -102,6 +169,6 @@ class TicketModule(nn.Module):
     load_required = False
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
-        take_widths(self, state_dict, prefix)
         check_fit(self, state_dict, prefix, self.load_required)
+        take_widths(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -7,8 +7,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .loading import StateDict, TicketModule, misfit
-from .units import UnitSlice, set_widths
+from .loading import StateDict, TicketModule, Widths, misfit
+from .units import UnitSlice
 
 MAP_SIZE = 8  # side of the map that tokens see
 TOKEN_DIM = MAP_SIZE * MAP_SIZE  # a token is one value per position
@@ -187,20 +187,23 @@ class TokenMixer(TicketModule, BaseModule):
         self.input_proj.out_channels = self.output_proj.in_channels = tokens
         self.input_norm.num_features = tokens
 
-    def take_width(self, state_dict: StateDict, prefix: str) -> None:
-        """Become as wide as the mixer in ``state_dict``; values are left to the load.
+    def widths_in(self, state_dict: StateDict, prefix: str) -> Widths:
+        """Read off how many tokens the mixer has in a state dict.
 
         Args:
             state_dict (Mapping[str, Tensor]): What is being loaded.
             prefix (str): Prefix of the mixer's keys.
+
+        Returns:
+            Mapping[str, int]: The tokens; the present ones where it has no queries.
 
         Raises:
             RuntimeError: If there are more tokens there than the config gives the mixer.
         """
         key = f'{prefix}queries'
         if key not in state_dict:
-            return  # nothing to read the width off; the check of the load speaks
+            return self.unit_groups()
         incoming = tuple(state_dict[key].shape)
         if incoming[1:] != (TOKEN_DIM,) or incoming[0] > self.max_tokens:
             raise misfit(key, incoming, f'at most {self.max_tokens} tokens of {TOKEN_DIM} values')
-        set_widths(self, {'tokens': incoming[0]})
+        return {'tokens': incoming[0]}

@@ -26,7 +26,8 @@ def run_on_shapes(model: nn.Module, input_shape: Sequence[int]) -> None:
 
     Args:
         model (nn.Module): An mm model (run with ``mode='tensor'``) or any module of one input.
-        input_shape (Sequence[int]): (channels, height, width) of one picture.
+        input_shape (Sequence[int]): (channels, height, width) of one picture, which has the dtype
+            of the model's parameters.
 
     Raises:
         ValueError: If the model cannot take a picture of that shape.
@@ -37,7 +38,8 @@ def run_on_shapes(model: nn.Module, input_shape: Sequence[int]) -> None:
         name: tensor.detach().to('meta')
         for name, tensor in (*model.named_parameters(), *model.named_buffers())
     }
-    picture = torch.empty(1, *input_shape, device='meta')
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    picture = torch.empty(1, *input_shape, device='meta', dtype=dtype)
     kwargs = dict(data_samples=None, mode='tensor') if isinstance(model, BaseModel) else {}
     try:
         with eval_mode(model), torch.no_grad():

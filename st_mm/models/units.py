@@ -1,12 +1,8 @@
 """What a module that owns search units offers: the protocol, and the slices behind it."""
 
-from collections.abc import Mapping
-from operator import attrgetter
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
-
-from .loading import set_data
 
 
 class UnitSlice(NamedTuple):
@@ -59,20 +55,3 @@ class UnitOwner(Protocol):
     def sync_units(self) -> None:
         """Bring plain attributes (``groups``, ``num_features``, ...) in line with the tensors."""
         ...
-
-
-def set_widths(owner: UnitOwner, widths: Mapping[str, int]) -> None:
-    """Give an owner other numbers of units, with zeros for values (a load follows).
-
-    Args:
-        owner (UnitOwner): Changed in place; its parameters keep their identity.
-        widths (Mapping[str, int]): Units per group.
-    """
-    if widths == owner.unit_groups():
-        return
-    for name, dim, group in owner.unit_slices():
-        tensor = attrgetter(name)(owner)
-        shape = list(tensor.shape)
-        shape[dim] = sum(widths.values()) if group is None else widths[group]
-        set_data(tensor, tensor.new_zeros(shape))
-    owner.sync_units()

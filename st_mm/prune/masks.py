@@ -9,7 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-CLASSIFIER = re.compile(r'(^|\.)\w*head(\.\d+)?\.(layers\.\d+\.)?(conv_seg|fc|final_layer)$')
+# the layers of mm's heads that give the scores, coordinates or heatmaps of the task
+CLASSIFIER = re.compile(
+    r"""(^|\.)\w*head(\.\d+|s\.\w+)?\.  # in a head, or in one of several
+    (
+        conv_seg | fc_seg | \w+_cls_seg  # mmseg
+        | fc | fc2 | fc_cls | layers\.\d+\.fc | norm_product | \w*cls_head  # mmpretrain
+        | (layers\.)?(head | head_dist | dist_head)(\.linear)?
+        | final_layer | multi_final_layers\.\d+ | cls_[xy] | mlp_head_[xy]  # mmpose
+    )$""",
+    re.VERBOSE,
+)
+
+INFINITY_BITS = 0x7FF << 52  # of a float64
 
 
 def prunable_weights(model: nn.Module, skip: Iterable[str] = ()) -> dict[str, Tensor]:
@@ -21,7 +33,7 @@ def prunable_weights(model: nn.Module, skip: Iterable[str] = ()) -> dict[str, Te
 
     Returns:
         dict[str, Tensor]: Every conv and linear weight by its name, but for those of the
-        task classifier (``conv_seg``, ``fc`` or ``final_layer`` of a head) and ``skip``.
+        task classifier (the last layer of a head, by the names of mm) and ``skip``.
 
     Raises:
         ValueError: If nothing is left, or a pattern of ``skip`` matches nothing.
@@ -34,11 +46,15 @@ def prunable_weights(model: nn.Module, skip: Iterable[str] = ()) -> dict[str, Te
     for pattern in skip:
         if not any(fnmatch(name, pattern) for name in weights):
             raise ValueError(f"the pattern '{pattern}' in skip matches no conv or linear weight")
+    classifiers = {
+        re.sub(r'\blayers\.\d+', 'layers', name): name  # of a stack, the last one
+        for name in weights
+        if CLASSIFIER.search(name.removesuffix('.weight'))
+    }
     kept = {
         name: weight
         for name, weight in weights.items()
-        if not CLASSIFIER.search(name.removesuffix('.weight'))
-        and not any(fnmatch(name, pattern) for pattern in skip)
+        if name not in classifiers.values() and not any(fnmatch(name, pattern) for pattern in skip)
     }
     if not any(weight.numel() for weight in kept.values()):
         raise ValueError(
@@ -112,7 +128,11 @@ class Masks:
 
     @torch.no_grad()
     def apply(self) -> None:
-        """Put the masked weights of the live model back to zero, in one fused product."""
+        """Put the masked weights of the live model back to zero, in one fused product.
+
+        A weight that has become infinite or nan stays so: such a training is lost anyway, and one
+        product per step is all that this may cost.
+        """
         if self.keep:
             weights = [self.weights[name].data for name in self.keep]
             torch._foreach_mul_(weights, list(self.keep.values()))
@@ -147,7 +167,12 @@ class Masks:
 
         Returns:
             int: Number of weights that were masked.
+
+        Raises:
+            ValueError: If there is no such mode.
         """
+        if mode not in ('latent', 'zero'):
+            raise ValueError(f"mode must be 'latent' or 'zero', got '{mode}'")
         freed = 0
         for name in list(self.keep) if names is None else [n for n in names if n in self.keep]:
             masked = self.keep.pop(name) == 0
@@ -162,15 +187,19 @@ class Masks:
     def rank(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Put masked weights below all others, those of the smallest latent value lowest.
 
+        Weights tie where they tied before only, so that :func:`lowest` drops no more of them.
+
         Args:
             scores (Mapping[str, Tensor]): Non-negative scores by weight name.
 
         Returns:
-            dict[str, Tensor]: Scores in which masked weights are negative.
+            dict[str, Tensor]: Scores in which masked weights are negative (float64).
         """
         ranked = dict(scores)
         for name, keep in self.keep.items():
-            below = -1 / (1 + self.latent[0][name].abs())  # in [-1, 0), rising with the value
+            # floats above zero sort as their bits do, so this is exact, unlike arithmetic on them
+            bits = self.latent[0][name].abs().double().view(torch.int64)
+            below = -(INFINITY_BITS - bits).view(torch.float64)
             ranked[name] = torch.where(keep == 0, below, scores[name])
         return ranked
 

@@ -34,11 +34,12 @@ class Progressive:
             raise ValueError(f'interval must be an integer of at least 1, got {self.interval}')
         if not 0 < self.step <= 1:
             raise ValueError(f'step must be above 0 and at most 1, got {self.step}')
-        if self.begin < 0:
-            raise ValueError(f'begin must be at least 0, got {self.begin}')
-        if self.end is not None and self.end < self.begin + self.interval:
+        if not isinstance(self.begin, int) or self.begin < 0:
+            raise ValueError(f'begin must be an integer of at least 0, got {self.begin}')
+        first = self.begin + self.interval
+        if self.end is not None and (not isinstance(self.end, int) or self.end < first):
             raise ValueError(
-                f'end must leave room for a prune at {self.begin + self.interval}, got {self.end}'
+                f'end must be an integer that leaves room for a prune at {first}, got {self.end}'
             )
 
     def due(self, t: int) -> bool:

@@ -1,7 +1,7 @@
 """Recalibrating BN statistics after the network has changed (paper Algorithm 1)."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ def recalibrate(
 
     Everything but the BN layers is in eval mode meanwhile, so that the statistics are those of
     the network that is going to be evaluated. They are averaged over all ranks. Modes and momenta
-    are as before afterwards; without any batch the statistics stay as they are.
+    are as before afterwards; a norm that no batch reaches keeps its statistics.
 
     Args:
         models (Sequence[nn.Module]): Models that see the same batches (live, EMA), not wrapped;
@@ -39,26 +39,37 @@ def recalibrate(
         for module in model.modules()
         if isinstance(module, _BatchNorm) and module.track_running_stats and module.num_features
     ]
-    momenta = [norm.momentum for norm in norms]
     count = 0
     with ExitStack() as stack:
         for model in models:
             stack.enter_context(eval_mode(model))
-        try:
-            for batch in batches:
-                if not count:
-                    for norm in norms:
-                        norm.reset_running_stats()
-                        norm.momentum = None  # cumulative average
-                        norm.train()
-                for model in models:
-                    forward(model, batch)
-                count += 1
-        finally:
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
+        for norm in norms:
+            stack.enter_context(_averaging(norm))
+        for batch in batches:
+            for model in models:
+                forward(model, batch)
+            count += 1
     if count:
         for norm in norms:
             all_reduce(norm.running_mean, 'mean')
             all_reduce(norm.running_var, 'mean')
     return count
+
+
+@contextmanager
+def _averaging(norm: _BatchNorm) -> Iterator[None]:
+    """Let a norm average its statistics anew, from the first batch that reaches it."""
+    momentum = norm.momentum
+
+    def forget(*_: Any) -> None:
+        handle.remove()
+        norm.reset_running_stats()
+
+    handle = norm.register_forward_pre_hook(forget)
+    norm.momentum = None  # cumulative average
+    norm.train()
+    try:
+        yield
+    finally:
+        handle.remove()
+        norm.momentum = momentum

@@ -21,10 +21,10 @@ def penalty(owners: Mapping[str, UnitOwner], costs: Mapping[str, Tensor], rho: f
     Returns:
         Tensor: A float64 scalar on the CPU.
     """
-    parts = [
-        (importance(owner).cpu().double() * costs[name]).sum() for name, owner in owners.items()
-    ]
-    return rho * torch.stack(parts).sum()
+    total = torch.zeros((), dtype=torch.float64)
+    for name, owner in owners.items():
+        total += (importance(owner).cpu().double() * costs[name]).sum()
+    return rho * total
 
 
 def ramp(progress: float, warmup: float) -> float:

@@ -1,8 +1,9 @@
 """Removing search units from a model in training, in place and everywhere at once."""
 
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,8 @@ def plan_cuts(owners: Mapping[str, UnitOwner], dead: Mapping[str, Tensor]) -> di
     """
     cuts = {}
     for name, mask in dead.items():
+        if name not in owners:
+            raise ValueError(f"'{name}' owns no search units in this model")
         groups = owners[name].unit_groups()
         if mask.shape != (sum(groups.values()),):
             raise ValueError(
@@ -107,7 +110,6 @@ def shrink(
         for name, cut in cuts.items():
             tensor = attrgetter(name)(each)
             gradient = tensor.grad
-            tensor.grad = None  # a gradient of the old shape would be in the way
             set_data(tensor, cut(tensor.data))
             tensor.grad = None if gradient is None else cut(gradient)
         for name in dead:
@@ -154,14 +156,27 @@ def _plan_state(
         for parameter, name in names.items():
             state = optimizer.state.get(parameter, {})
             for key, value in state.items():
-                if not torch.is_tensor(value):
-                    continue
-                if value.dim() and value.shape == parameter.shape:
+                if torch.is_tensor(value) and value.shape == parameter.shape:
                     plan.append((state, key, name))
-                elif value.numel() > 1:
-                    raise ValueError(
-                        f"{type(optimizer).__name__} keeps '{key}' of shape {tuple(value.shape)} "
-                        f"for '{name}' of shape {tuple(parameter.shape)}: it cannot be cut; use an "
-                        'optimizer whose state has the shape of its parameters'
-                    )
+                    continue
+                for tensor in _tensors(value):
+                    if tensor.numel() > 1 or tensor.shape == parameter.shape:
+                        raise ValueError(
+                            f"{type(optimizer).__name__} keeps '{key}' of shape "
+                            f'{tuple(tensor.shape)}{"" if tensor is value else " in a container"} '
+                            f"for '{name}' of shape {tuple(parameter.shape)}: it cannot be cut; "
+                            'use an optimizer whose state is tensors of the shape of its '
+                            'parameters'
+                        )
     return plan
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in a value, through nested containers."""
+    if torch.is_tensor(value):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, (list, tuple, set, deque)):
+        for item in value:
+            yield from _tensors(item)

@@ -46,7 +46,6 @@ def test_convolutions(args, kwargs, fan_out) -> None:
     assert not conv.bias.any()
 
 
-@pytest.mark.xfail(strict=True, reason='groups == in_channels == 1 is taken for depthwise')
 def test_convolution_of_gray_pictures_is_not_depthwise() -> None:
     assert_normal(mnasnet(nn.Conv2d(1, 256, 3)).weight, sqrt(2 / (256 * 9)))
 
@@ -70,9 +69,10 @@ def test_norms(norm) -> None:
     assert (norm.bias == 0).all()
 
 
-@pytest.mark.xfail(strict=True, reason='a norm without scale has no weight to fill')
-def test_norm_without_scale() -> None:
+def test_norm_without_scale_or_shift() -> None:
     mnasnet(nn.BatchNorm2d(4, affine=False))
+    mnasnet(nn.LayerNorm(4, elementwise_affine=False))
+    assert (mnasnet(nn.LayerNorm(4, bias=False)).weight == 1).all()
 
 
 def test_block() -> None:
@@ -153,7 +153,6 @@ def test_seeded() -> None:
     assert all(torch.equal(a, b) for a, b in zip(*(s.values() for s in states), strict=True))
 
 
-@pytest.mark.xfail(strict=True, reason='MnasNetInit does not call update_init_info')
 def test_log_of_initialization_names_it() -> None:
     """The mm packages log how each parameter was initialized; ours reads 'value is the same'."""
     block = AtomicBlock(4, 4)

@@ -5,7 +5,15 @@ import torch
 from torch import nn
 
 from st_mm.models import AtomicBlock
-from st_mm.models.loading import TicketModule, check_fit, misfit, set_data, state_tensors
+from st_mm.models.loading import (
+    TicketModule,
+    check_fit,
+    misfit,
+    set_data,
+    set_widths,
+    state_tensors,
+    take_widths,
+)
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 
@@ -67,6 +75,15 @@ def test_set_data_of_the_same_shape_keeps_the_graph() -> None:
     assert parameter.grad.tolist() == [1] * 4
 
 
+def test_gradients_follow_the_shape() -> None:
+    parameter = nn.Parameter(torch.ones(4))
+    parameter.sum().backward()
+    set_data(parameter, torch.zeros(4))
+    assert parameter.grad.tolist() == [1] * 4
+    set_data(parameter, torch.zeros(2))
+    assert parameter.grad is None
+
+
 def test_set_data_of_buffers() -> None:
     norm = nn.BatchNorm2d(4)
     mean, count = norm.running_mean, norm.num_batches_tracked
@@ -113,7 +130,46 @@ def test_check_fit_passes_what_fits() -> None:
     state = {f'a.{k}': v for k, v in part.state_dict().items()}
     check_fit(part, state, 'a.', required=True)
     del state['a.bn.num_batches_tracked']
+    state['a.bn2.num_batches_tracked'] = torch.tensor(1)
     check_fit(part, state | {'other': torch.zeros(9)}, 'a.', required=True)
+
+
+@pytest.mark.parametrize('prefix', ['', 'a.'])
+def test_check_fit_refuses_what_has_no_place(prefix) -> None:
+    state = {f'{prefix}{k}': v for k, v in Part().state_dict().items()}
+    state |= {f'{prefix}fc2.{name}': torch.zeros(1) for name in ('weight', 'bias')}
+    message = rf"'{prefix}fc2\.bias' \(and 1 more\) .* has no place in Part"
+    with pytest.raises(RuntimeError, match=message):
+        check_fit(Part(), state, prefix, required=True)
+
+
+def test_check_fit_knows_shared_tensors() -> None:
+    part = Part()
+    part.twin = part.fc
+    check_fit(part, part.state_dict(), '', required=True)
+
+
+def test_check_fit_leaves_the_module_alone() -> None:
+    """Widths that are yet to be taken are no misfit, and are not taken."""
+    block, smaller = AtomicBlock(2, 2, expand_ratio=1), AtomicBlock(2, 2, expand_ratio=1)
+    set_widths(smaller, dict(k3=1, k5=0, k7=2))
+    model = nn.Sequential(block)
+    state = {f'0.{name}': tensor for name, tensor in smaller.state_dict().items()}
+    check_fit(model, state, '', required=True)
+    assert block.unit_groups() == dict(k3=2, k5=2, k7=2)
+    take_widths(model, state, '')
+    assert block.unit_groups() == dict(k3=1, k5=0, k7=2)
+    check_fit(model, state, '', required=True)
+
+
+def test_refused_widths_are_not_taken_in_part() -> None:
+    model = nn.Sequential(*(AtomicBlock(2, 2, expand_ratio=1) for _ in range(2)))
+    state = model.state_dict()
+    state['0.depthwise.k3.weight'] = torch.zeros(1, 1, 3, 3)
+    state['1.depthwise.k3.weight'] = torch.zeros(9, 1, 3, 3)
+    with pytest.raises(RuntimeError, match=r'1\.depthwise\.k3'):
+        take_widths(model, state, '')
+    assert model[0].unit_groups() == dict(k3=2, k5=2, k7=2)
 
 
 def test_check_fit_required() -> None:

@@ -114,8 +114,7 @@ def test_tied_parameters() -> None:
     assert first.weight.device.type == 'cpu'
 
 
-@pytest.mark.xfail(strict=True, reason='the picture has the default dtype, not that of the model')
-@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_models_of_another_dtype(dtype) -> None:
     run_on_shapes(nn.Conv2d(3, 3, 1).to(dtype), (3, 4, 4))
 

@@ -199,3 +199,9 @@ def test_value(rho, seed) -> None:
 )
 def test_ramp(progress, warmup, expected) -> None:
     assert ramp(progress, warmup) == pytest.approx(expected, rel=1e-15)
+
+
+def test_value_without_owners() -> None:
+    value = penalty({}, {}, 0.1)
+    assert value.dtype == torch.float64
+    assert value.item() == 0
