@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -84,13 +85,15 @@ def train(work_dir: Path, epochs: int | None) -> float:
             elif found := SCORE.search(line):
                 score = f'  val mIoU {found[2]}'
             elif event := EVENT.search(line):
-                progress.console.print(f'  {event[1]}')
+                progress.console.print(f'  {event[1]}', soft_wrap=True)
     return time.time() - start
 
 
 def config_epochs() -> int:
     """Epochs of the demo's config."""
-    from mmengine import Config
+    with warnings.catch_warnings():  # of pkg_resources, which is of no use to a newcomer
+        warnings.simplefilter('ignore')
+        from mmengine import Config
 
     return Config.fromfile(ROOT / CONFIG).train_cfg.max_epochs
 
@@ -122,7 +125,7 @@ def test(work_dir: Path, checkpoint: Path) -> dict[str, float]:
 def show(command: list[str | Path], log: Path) -> None:
     """Run a tool of ours and print what it prints."""
     for line in run([sys.executable, *command], log):
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def main() -> int:
