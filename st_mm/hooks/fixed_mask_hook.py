@@ -1,6 +1,7 @@
 """FixedMaskHook: a ticket keeps its masks while it is retrained."""
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from typing import Any
 
 import torch
@@ -27,10 +28,11 @@ class FixedMaskHook(TicketHook):
     """
 
     priority = 42  # where ProgressivePruneHook stands
+    holds_masks = True
 
     def __init__(self, skip: Sequence[str] = ()) -> None:
         super().__init__(by_epoch=False)
-        self.skip = tuple(skip)
+        self.skip = skip if isinstance(skip, str) else tuple(skip)
 
     def config(self) -> dict[str, Any]:
         """Arguments of the hook, for the ticket record."""
@@ -42,7 +44,14 @@ class FixedMaskHook(TicketHook):
         state = RunState.of(runner)
         state.masks = build_masks(runner, self.skip)
         if state.ticket.masks:
-            state.masks.load(state.ticket.masks, None)
+            state.masks.load(
+                {
+                    name: mask
+                    for name, mask in state.ticket.masks.items()
+                    if not any(fnmatch(name, pattern) for pattern in self.skip)
+                },
+                None,
+            )
         elif runner._has_loaded:
             zeros = {name: weight != 0 for name, weight in state.masks.weights.items()}
             state.masks.update({name: keep for name, keep in zeros.items() if not keep.all()})

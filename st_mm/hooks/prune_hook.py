@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from st_mm.prune import SCORES, Masks, Progressive, lowest, prunable_weights
 
 from .run_state import Moment, RunState, averaged_models, bare_model, log_scalars
-from .ticket_hook import TicketHook
+from .ticket_hook import TicketHook, check_batches
 
 
 @HOOKS.register_module()
@@ -43,6 +43,7 @@ class ProgressivePruneHook(TicketHook):
     """
 
     priority = 42  # behind SearchHook and ReactivateHook, before EMAHook (50)
+    holds_masks = True
 
     def __init__(
         self,
@@ -59,11 +60,10 @@ class ProgressivePruneHook(TicketHook):
         super().__init__(by_epoch)
         if score not in SCORES:
             raise ValueError(f"score must be one of {', '.join(SCORES)}, got '{score}'")
-        if calibration_batches < 0:
-            raise ValueError(f'calibration_batches must not be negative: {calibration_batches}')
+        check_batches(calibration_batches)
         self.schedule = Progressive(ratio, interval, step, begin, end)
         self.score = score
-        self.skip = tuple(skip)
+        self.skip = skip if isinstance(skip, str) else tuple(skip)
         self.calibration_batches = calibration_batches
 
     def config(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from st_mm.models.loading import take_widths
 from st_mm.prune import Masks
 from st_mm.search import Cut, shrink
 from st_mm.ticket import Ticket
@@ -122,6 +123,19 @@ def refresh_averages(runner: Runner) -> None:
     for ema in averaged_models(runner):
         if ema.update_buffers:
             ema.avg_parameters = ema.module.state_dict()
+
+
+def follow_shapes(runner: Runner) -> None:
+    """Bring what was built around the model in line with the shapes that a load has given it.
+
+    The averaged models are copies from before weights were initialized or loaded, and the
+    distributed wrapper has planned its buckets for the shapes of then.
+    """
+    model = bare_model(runner)
+    for ema in averaged_models(runner):
+        take_widths(ema.module, model.state_dict(), '')
+    refresh_averages(runner)
+    rewrap(runner)
 
 
 def optim_wrapper(runner: Runner) -> OptimWrapper:

@@ -1,6 +1,7 @@
 """SearchHook: when units are penalized and removed."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from mmengine.registry import HOOKS
@@ -27,7 +28,7 @@ from .run_state import (
     log_scalars,
     optim_wrapper,
 )
-from .ticket_hook import TicketHook
+from .ticket_hook import TicketHook, check_batches
 
 
 @HOOKS.register_module()
@@ -72,15 +73,15 @@ class SearchHook(TicketHook):
         super().__init__(by_epoch)
         if not isinstance(interval, int) or interval < 1:
             raise ValueError(f'interval must be an integer of at least 1, got {interval}')
+        check_batches(calibration_batches)
         for name, value in (
             ('rho', rho),
             ('warmup', warmup),
             ('threshold', threshold),
             ('min_macs_drop', min_macs_drop),
-            ('calibration_batches', calibration_batches),
         ):
-            if value < 0:
-                raise ValueError(f'{name} must not be negative, got {value}')
+            if not isinstance(value, int | float) or not 0 <= value < inf:
+                raise ValueError(f'{name} must be a number of at least 0, got {value!r}')
         self.interval = interval
         self.rho = rho
         self.warmup = warmup

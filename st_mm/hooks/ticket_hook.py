@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 from mmengine.runner.base_loop import BaseLoop
 
 from st_mm.files import check_checkpoint, tidy_work_dir
@@ -15,7 +15,7 @@ from st_mm.ticket import KEY, Ticket
 
 from .plain_checkpoint import make_plain, restore
 from .recalibrate_hook import RecalibrateHook
-from .run_state import LATENT, Moment, RunState, bare_model, refresh_averages
+from .run_state import LATENT, Moment, RunState, bare_model, follow_shapes
 
 
 class TicketHook(Hook):
@@ -26,7 +26,12 @@ class TicketHook(Hook):
 
     Args:
         by_epoch (bool): Whether time runs in epochs or in iterations. Defaults to True.
+
+    Attributes:
+        holds_masks (bool): Whether the hook keeps masked weights at zero.
     """
+
+    holds_masks = False
 
     def __init__(self, by_epoch: bool = True) -> None:
         self.by_epoch = by_epoch
@@ -47,6 +52,8 @@ class TicketHook(Hook):
             if is_main_process():
                 tidy_work_dir(runner.work_dir)
             barrier()
+            if latest := find_latest_checkpoint(runner.work_dir):
+                check_checkpoint(latest)
         for hook in list(runner.hooks):
             if isinstance(hook, CheckpointHook) and hook.backend_args is None:
                 hook.backend_args = dict(backend='atomic')
@@ -81,8 +88,19 @@ class TicketHook(Hook):
                 f'{type(dataset).__name__} found no samples for training: check data_root '
                 f'({getattr(dataset, "data_root", None)!r}) and data_prefix in train_dataloader'
             )
-        refresh_averages(runner)  # a checkpoint may have brought other shapes
-        ticket = RunState.of(runner).start(bare_model(runner), runner._resume)
+        state = RunState.of(runner)
+        if not state.started:
+            follow_shapes(runner)  # a checkpoint may have brought others
+        ticket = state.start(bare_model(runner), runner._resume)
+        if (
+            runner._resume
+            and ticket.masks
+            and not any(getattr(hook, 'holds_masks', False) for hook in runner.hooks)
+        ):
+            raise ValueError(
+                'the checkpoint to resume from is pruned, but no hook of this config holds its '
+                'masks: add the ProgressivePruneHook (or FixedMaskHook) that it was trained with'
+            )
         ticket.config[type(self).__name__] = self.config()
 
     def after_train_iter(
@@ -114,3 +132,13 @@ class TicketHook(Hook):
     def total(self, runner: Runner) -> int:
         """Length of the training, in the hook's unit of time."""
         return runner.max_epochs if self.by_epoch else runner.max_iters
+
+
+def check_batches(number: int) -> None:
+    """Refuse a number of calibration batches that is none.
+
+    Raises:
+        ValueError: If it is not an integer of at least 0.
+    """
+    if not isinstance(number, int) or number < 0:
+        raise ValueError(f'calibration_batches must be an integer of at least 0, got {number!r}')

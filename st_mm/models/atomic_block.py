@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from .loading import StateDict, TicketModule, Widths, misfit
 from .token_mixer import TokenMixer
-from .units import UnitSlice
+from .units import UnitSlice, check_norm
 
 
 @MODELS.register_module()
@@ -78,6 +78,8 @@ class AtomicBlock(TicketModule, BaseModule):
         self.depthwise_bn = build_norm_layer(norm_cfg, hidden)[1]
         self.project = nn.Conv2d(hidden, out_channels, 1, bias=False)
         self.project_bn = build_norm_layer(norm_cfg, out_channels)[1]
+        for norm in (self.expand_bn, self.depthwise_bn, self.project_bn):
+            check_norm(norm, norm_cfg)
         self.shortcut: nn.Module
         if stride != 1 or in_channels != out_channels:
             groups = gcd(in_channels, out_channels)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .loading import StateDict, TicketModule, Widths, misfit
-from .units import UnitSlice
+from .units import UnitSlice, check_norm
 
 MAP_SIZE = 8  # side of the map that tokens see
 TOKEN_DIM = MAP_SIZE * MAP_SIZE  # a token is one value per position
@@ -102,6 +102,8 @@ class TokenMixer(TicketModule, BaseModule):
         self.decoder = TransformerLayer()
         self.output_proj = nn.Conv2d(tokens, channels, 1, bias=False)
         self.output_norm = build_norm_layer(norm_cfg, channels)[1]
+        for norm in (self.input_norm, self.output_norm):
+            check_norm(norm, norm_cfg)
         nn.init.normal_(self.queries)
 
     def forward(self, x: Tensor) -> Tensor:

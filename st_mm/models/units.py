@@ -3,6 +3,7 @@
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class UnitSlice(NamedTuple):
@@ -55,3 +56,16 @@ class UnitOwner(Protocol):
     def sync_units(self) -> None:
         """Bring plain attributes (``groups``, ``num_features``, ...) in line with the tensors."""
         ...
+
+
+def check_norm(norm: nn.Module, norm_cfg: object) -> None:
+    """Refuse a norm whose scale cannot be the importance of a unit.
+
+    Raises:
+        ValueError: If it is no batch norm, has no scale, or keeps no statistics.
+    """
+    if not isinstance(norm, _BatchNorm) or not norm.affine or not norm.track_running_stats:
+        raise ValueError(
+            'norm_cfg must be a batch norm (BN, SyncBN) with scale and running statistics, got '
+            f'{norm_cfg}'
+        )

@@ -38,6 +38,8 @@ def prunable_weights(model: nn.Module, skip: Iterable[str] = ()) -> dict[str, Te
     Raises:
         ValueError: If nothing is left, or a pattern of ``skip`` matches nothing.
     """
+    if isinstance(skip, str):
+        raise ValueError(f'skip must be a list of patterns, got the string {skip!r}')
     weights: dict[str, Tensor] = {
         f'{name}.weight': module.weight
         for name, module in model.named_modules()

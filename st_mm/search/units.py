@@ -22,22 +22,7 @@ def find_owners(model: nn.Module) -> Owners:
     Returns:
         dict[str, UnitOwner]: Owners by their name in the model, in the order of its modules.
     """
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if all(hasattr(type(module), member) for member in _PROTOCOL)
-    }
-
-
-_PROTOCOL = (
-    'unit_bn',
-    'unit_groups',
-    'unit_slices',
-    'unit_macs',
-    'saved_macs',
-    'absorb_units',
-    'sync_units',
-)
+    return {name: module for name, module in model.named_modules() if isinstance(module, UnitOwner)}
 
 
 def count_units(owners: Mapping[str, UnitOwner]) -> int:

@@ -42,11 +42,8 @@ with open(sys.argv[2] + os.environ['RANK'], 'w') as file:
 """
 
 
-@pytest.mark.slow
-def test_ranks_agree(tiny_config: Callable[..., Config], tmp_path: Path) -> None:
-    config = tiny_config(tmp_path / 'run', ema=dict(update_buffers=False), launcher='pytorch')
-    config.env_cfg.dist_cfg.backend = 'gloo'
-    config.train_dataloader.batch_size = 2
+def _torchrun(config: Config, tmp_path: Path) -> None:
+    """Train on two ranks; each leaves its fingerprints in ``foundRANK``."""
     config.dump(tmp_path / 'config.py')
     (tmp_path / 'train.py').write_text(TRAIN)
     with socket.socket() as free:
@@ -56,7 +53,30 @@ def test_ranks_agree(tiny_config: Callable[..., Config], tmp_path: Path) -> None
     command = [*torchrun, f'--master_port={port}', 'train.py', 'config.py', 'found']
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_ranks_agree(tiny_config: Callable[..., Config], tmp_path: Path) -> None:
+    config = tiny_config(tmp_path / 'run', ema=dict(update_buffers=False), launcher='pytorch')
+    config.env_cfg.dist_cfg.backend = 'gloo'
+    config.train_dataloader.batch_size = 2
+    _torchrun(config, tmp_path)
     first, second = (json.loads((tmp_path / f'found{rank}').read_text()) for rank in (0, 1))
     assert len(first) == 6
     assert {'search', 'prune', 'reactivate', 'refit'} == set(first[-1][1])
     assert first == second
+
+
+@pytest.mark.slow
+def test_resuming_a_searched_ticket(
+    tiny_config: Callable[..., Config], ticket_run: Path, tmp_path: Path
+) -> None:
+    """The distributed wrapper is built before the checkpoint brings its shapes."""
+    config = tiny_config(tmp_path / 'run', launcher='pytorch', resume=True)
+    config.load_from = str(ticket_run / 'epoch_3.pth')
+    config.env_cfg.dist_cfg.backend = 'gloo'
+    config.train_dataloader.batch_size = 2
+    _torchrun(config, tmp_path)
+    first, second = (json.loads((tmp_path / f'found{rank}').read_text()) for rank in (0, 1))
+    assert len(first) == 3
+    assert [events for _, events in first] == [events for _, events in second]

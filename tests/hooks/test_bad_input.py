@@ -19,6 +19,10 @@ from st_mm.hooks import FixedMaskHook, ProgressivePruneHook, ReactivateHook, Sea
         (SearchHook, dict(warmup=-1), 'warmup'),
         (SearchHook, dict(threshold=-1e-3), 'threshold'),
         (SearchHook, dict(calibration_batches=-1), 'calibration_batches'),
+        (SearchHook, dict(calibration_batches=2.5), 'calibration_batches'),
+        (SearchHook, dict(rho=float('nan')), 'rho'),
+        (SearchHook, dict(threshold='1e-3'), 'threshold'),
+        (ProgressivePruneHook, dict(ratio=0.9, calibration_batches=-1), 'calibration_batches'),
         (ProgressivePruneHook, dict(ratio=1.5), 'ratio'),
         (ProgressivePruneHook, dict(ratio=0), 'ratio'),
         (ProgressivePruneHook, dict(ratio=0.9, interval=0), 'interval'),
@@ -139,3 +143,33 @@ def test_empty_dataset(refuses, tmp_path: Path) -> None:
         config.train_dataloader.dataset.data_root = str(tmp_path / 'empty')
 
     refuses(ValueError, r'CityscapesDataset found no samples: check data_root .*empty', change)
+
+
+def test_norm_without_a_scale(refuses) -> None:
+    def change(config: Config) -> None:
+        config.model.backbone.norm_cfg = dict(type='GN', num_groups=1)
+
+    refuses(ValueError, 'norm_cfg must be a batch norm', change)
+
+
+def test_skip_that_is_a_string(refuses) -> None:
+    refuses(ValueError, 'skip must be a list of patterns', search=None, reactivate=None,
+            prune=dict(skip='backbone.stem*'))  # fmt: skip
+
+
+def test_resuming_a_pruned_run_without_its_masks(refuses, ticket_run: Path) -> None:
+    latest = str(ticket_run / 'epoch_3.pth')
+    refuses(ValueError, 'no hook of this config holds its masks', load_from=latest, resume=True,
+            prune=None, reactivate=None)  # fmt: skip
+
+
+def test_resuming_from_a_truncated_last_checkpoint(
+    tiny_config, ticket_run: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(tmp_path / 'run', resume=True)
+    cut = tmp_path / 'run' / 'epoch_3.pth'
+    cut.parent.mkdir()
+    cut.write_bytes((ticket_run / 'epoch_3.pth').read_bytes()[:1000])
+    (tmp_path / 'run' / 'last_checkpoint').write_text(str(cut))
+    with pytest.raises(ValueError, match=r'epoch_3\.pth is truncated'):
+        Runner.from_cfg(config).train()

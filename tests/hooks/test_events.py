@@ -203,3 +203,28 @@ def test_retraining_keeps_the_ticket(tiny_config, ticket_run: Path, tmp_path: Pa
             assert not weight[~kept].any()
             changed |= not torch.equal(weight, before['state_dict'][name])
     assert changed
+
+
+def test_retraining_with_a_part_set_free(tiny_config, ticket_run: Path, tmp_path: Path) -> None:
+    config = tiny_config(tmp_path / 'run', search=None, prune=None, reactivate=None)
+    config.custom_hooks.append(dict(type='FixedMaskHook', skip=['backbone.stem*']))
+    config.load_from = str(ticket_run / 'epoch_6.pth')
+    config.train_cfg.max_epochs = 1
+    Runner.from_cfg(config).train()
+    masks = load_checkpoint(tmp_path / 'run' / 'epoch_1.pth')['meta']['ticket']['masks']
+    assert masks
+    assert not any(name.startswith('backbone.stem') for name in masks)
+
+
+def test_pretrained_ticket_with_ema(tiny_config, ticket_run: Path, tmp_path: Path) -> None:
+    """Weights come after EMAHook has copied the model, and with other shapes."""
+    config = tiny_config(tmp_path / 'run', prune=None, reactivate=None)
+    ticket = str(ticket_run / 'epoch_6.pth')
+    config.model.init_cfg = dict(type='Pretrained', checkpoint=ticket)
+    config.train_cfg.max_epochs = 1
+    Runner.from_cfg(config).train()
+    before = load_checkpoint(ticket)['state_dict']
+    after = load_checkpoint(tmp_path / 'run' / 'epoch_1.pth')
+    for weights in ('state_dict', 'ema_state_dict'):
+        state = {n.removeprefix('module.'): w for n, w in after[weights].items() if n != 'steps'}
+        assert {n: w.shape for n, w in state.items()} == {n: w.shape for n, w in before.items()}
