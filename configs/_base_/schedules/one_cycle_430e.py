@@ -21,7 +21,6 @@ param_scheduler = [
         convert_to_iter_based=True,
     )
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=32)
 # decay 0.9999^(32 / 4096), no more than (1 + n) / (10 + n) after n updates; BN statistics as well
 ema = dict(
     type='EMAHook',
