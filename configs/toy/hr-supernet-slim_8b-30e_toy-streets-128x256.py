@@ -10,15 +10,6 @@ model = dict(data_preprocessor=dict(size=(128, 256)))
 max_epochs = 30
 train_cfg = dict(max_epochs=max_epochs, val_interval=2)
 optim_wrapper = dict(optimizer=dict(lr=0.02 / 25))
-param_scheduler = [
-    dict(
-        type='OneCycleLR',
-        eta_max=0.02,
-        div_factor=25,
-        total_steps=max_epochs,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    )
-]
+param_scheduler = [{**_base_.one_cycle, **dict(eta_max=0.02, total_steps=max_epochs)}]
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=2))
 randomness = dict(seed=0)

@@ -232,7 +232,7 @@ def _series(lines: Iterable[Line], key: str, per_epoch: float) -> Series:
 def _density(train: list[Line], events: list[Event], per_epoch: float) -> Series:
     """Density from its start over each event that changes it.
 
-    The training lines repeat the density of the last prune even after weights were set free.
+    Events come before training lines, which follow an event only at the next log interval.
     """
     points = {event.x: event.density for event in events if event.density is not None}
     start = next((line for line in train if 'prune/density' in line), None)

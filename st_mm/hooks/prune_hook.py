@@ -1,21 +1,21 @@
 """ProgressivePruneHook: when weights are masked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from st_mm.prune import SCORES, Masks, Progressive, lowest, prunable_weights
+from st_mm.prune import SCORES, Progressive, lowest
 
-from .run_state import Moment, RunState, averaged_models, bare_model, log_scalars
-from .ticket_hook import TicketHook, check_batches
+from .mask_hook import MaskHook
+from .run_state import Moment, RunState
+from .ticket_hook import check_batches
 
 
 @HOOKS.register_module()
-class ProgressivePruneHook(TicketHook):
+class ProgressivePruneHook(MaskHook):
     """Prune the weights of any model while it trains (SuperTickets, Section 3.2).
 
     Every ``interval`` epochs the lowest scores of the whole network are masked, to the ratio
@@ -42,9 +42,6 @@ class ProgressivePruneHook(TicketHook):
             the training is too short for the ratio.
     """
 
-    priority = 42  # behind SearchHook and ReactivateHook, before EMAHook (50)
-    holds_masks = True
-
     def __init__(
         self,
         ratio: float,
@@ -57,13 +54,12 @@ class ProgressivePruneHook(TicketHook):
         calibration_batches: int = 10,
         by_epoch: bool = True,
     ) -> None:
-        super().__init__(by_epoch)
+        super().__init__(skip, by_epoch)
         if score not in SCORES:
             raise ValueError(f"score must be one of {', '.join(SCORES)}, got '{score}'")
         check_batches(calibration_batches)
         self.schedule = Progressive(ratio, interval, step, begin, end)
         self.score = score
-        self.skip = skip if isinstance(skip, str) else tuple(skip)
         self.calibration_batches = calibration_batches
 
     def config(self) -> dict[str, Any]:
@@ -75,15 +71,11 @@ class ProgressivePruneHook(TicketHook):
         """Time of the last prune of this training."""
         return self.schedule.last(self.total(runner))
 
-    def before_train(self, runner: Runner) -> None:
-        """Build the masks, or take over those of the run that is resumed."""
-        super().before_train(runner)
+    def fill(self, runner: Runner, state: RunState) -> None:
+        """Leave all free, or take over the masks of the run that is resumed."""
         self._check_schedule(runner)
-        state = RunState.of(runner)
-        state.masks = build_masks(runner, self.skip)
         if runner._resume and state.ticket.masks:
             state.masks.load(state.ticket.masks, state.latent)
-        log_scalars(runner, {'prune/density': state.masks.density()})
 
     def _check_schedule(self, runner: Runner) -> None:
         """Refuse a training too short for the ratio; warn where nothing trains sparse."""
@@ -100,17 +92,6 @@ class ProgressivePruneHook(TicketHook):
                 f'the last prune falls on the end of training ({total}): the ticket never trains '
                 'at its final sparsity; set end to about 80 % of the training'
             )
-
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Mapping[str, torch.Tensor] | None = None,
-    ) -> None:
-        """Put masked weights back to zero behind the optimizer step, then step the schedule."""
-        RunState.of(runner).masks.apply()
-        super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
     def step(self, runner: Runner, moment: Moment) -> None:
         """Prune if it is time; fit the masks again if units went while masks hold."""
@@ -131,9 +112,3 @@ class ProgressivePruneHook(TicketHook):
             f'{"prune" if due else "masks fitted again"} at {moment} to a ratio of {ratio:g}: '
             f'density {density:.6f}'
         )
-
-
-def build_masks(runner: Runner, skip: Sequence[str] = ()) -> Masks:
-    """Masks over the prunable weights of a run's model and of its EMA; all free as yet."""
-    copies = [prunable_weights(ema.module, skip) for ema in averaged_models(runner)]
-    return Masks(prunable_weights(bare_model(runner), skip), copies)

@@ -1,6 +1,6 @@
 """SearchHook: when units are penalized and removed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import inf
 from typing import Any
 
@@ -107,9 +107,11 @@ class SearchHook(TicketHook):
                 'none: use HRSupernet as its backbone, or drop the hook from custom_hooks'
             )
         self.sizes = input_sizes(model, self.input_shape)
-        self.penalty = PenaltyGradient(self.owners, unit_costs(self.owners, self.sizes))
+        self.costs = unit_costs(self.owners, self.sizes)
+        self.penalty = PenaltyGradient(self.owners, self.costs)
         self.wrapper = optim_wrapper(runner)
-        log_scalars(runner, self._figures(runner))
+        figures = self._figures(runner)
+        log_scalars(runner, {f'search/{name}': value for name, value in figures.items()})
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the strength of the penalty, scaled as this iteration's loss will be."""
@@ -128,16 +130,15 @@ class SearchHook(TicketHook):
         taken = count > 0 and saved >= self.min_macs_drop
         if taken:
             state.shrink(runner, dead, moment)
-            self.penalty.update(unit_costs(self.owners, self.sizes))
+            self.costs = unit_costs(self.owners, self.sizes)
+            self.penalty.update(self.costs)
             state.calibration_batches = max(state.calibration_batches, self.calibration_batches)
         figures = self._figures(runner)
-        state.note(
-            runner, moment, 'search', removed=count if taken else 0, **_strip(figures, 'search/')
-        )
+        state.note(runner, moment, 'search', removed=count if taken else 0, **figures)
         verdict = 'removes' if taken else f'finds, below {self.min_macs_drop:g} MACs, and leaves'
         runner.logger.info(
             f'search at {moment} {verdict} {count:,} dead units ({saved:,.0f} MACs): '
-            f'{figures["search/units"]:,} units, {figures["search/macs"]:,} MACs stay'
+            f'{figures["units"]:,} units, {figures["macs"]:,} MACs stay'
         )
 
     def _dead(self, runner: Runner, last: bool) -> dict:
@@ -154,13 +155,8 @@ class SearchHook(TicketHook):
         return self.rho * ramp(done, self.warmup)
 
     def _figures(self, runner: Runner) -> dict[str, float]:
-        rho = self._rho(runner)
-        return {
-            'search/units': count_units(self.owners),
-            'search/macs': count_macs(bare_model(runner), self.input_shape).dense,
-            'search/penalty': penalty(self.owners, unit_costs(self.owners, self.sizes), rho).item(),
-        }
-
-
-def _strip(figures: Mapping[str, float], prefix: str) -> dict[str, float]:
-    return {name.removeprefix(prefix): value for name, value in figures.items()}
+        return dict(
+            units=count_units(self.owners),
+            macs=count_macs(bare_model(runner), self.input_shape).dense,
+            penalty=penalty(self.owners, self.costs, self._rho(runner)).item(),
+        )

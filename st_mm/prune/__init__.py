@@ -1,6 +1,6 @@
 """Which weights live: scores, schedules and masks."""
 
-from .masks import Masks, lowest, pack, prunable_weights, unpack
+from .masks import Masks, lowest, matches, pack, prunable_weights, unpack
 from .schedule import Progressive
 from .scores import SCORES, magnitude, random
 
@@ -10,6 +10,7 @@ __all__ = [
     'Progressive',
     'lowest',
     'magnitude',
+    'matches',
     'pack',
     'prunable_weights',
     'random',

@@ -24,6 +24,11 @@ CLASSIFIER = re.compile(
 INFINITY_BITS = 0x7FF << 52  # of a float64
 
 
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a weight's name fits one of the shell patterns."""
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
 def prunable_weights(model: nn.Module, skip: Iterable[str] = ()) -> dict[str, Tensor]:
     """Collect the weights that pruning may mask.
 
@@ -56,7 +61,7 @@ def prunable_weights(model: nn.Module, skip: Iterable[str] = ()) -> dict[str, Te
     kept = {
         name: weight
         for name, weight in weights.items()
-        if name not in classifiers.values() and not any(fnmatch(name, pattern) for pattern in skip)
+        if name not in classifiers.values() and not matches(name, skip)
     }
     if not any(weight.numel() for weight in kept.values()):
         raise ValueError(

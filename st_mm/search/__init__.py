@@ -1,6 +1,7 @@
 """Which units live: search units, their penalty, and their removal."""
 
 from .calibration import recalibrate
+from .calibration_data import calibration_batches, forward_loss, frozen_random_state
 from .penalty import PenaltyGradient, penalty, ramp
 from .shrink import Cut, shrink
 from .units import (
@@ -17,9 +18,12 @@ from .units import (
 __all__ = [
     'Cut',
     'PenaltyGradient',
+    'calibration_batches',
     'count_units',
     'dead_units',
     'find_owners',
+    'forward_loss',
+    'frozen_random_state',
     'importance',
     'input_sizes',
     'penalty',

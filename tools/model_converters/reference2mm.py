@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import io
 import re
 import sys
 from collections import defaultdict
@@ -13,6 +14,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from st_mm.analysis.checkpoints import build_model
+from st_mm.files import write_atomically
 from st_mm.models import AtomicBlock
 from st_mm.models.loading import set_widths
 
@@ -237,9 +239,9 @@ def main() -> int:
         converted = convert(published, args.kernel_sizes, args.head, supernet)
     except (KeyError, ValueError) as error:
         parser.error(f'{args.src}: {error.args[0]}')
-    partial = args.dst.with_name(args.dst.name + '.part')
-    torch.save(dict(meta=dict(source=args.src.name), state_dict=converted), partial)
-    partial.replace(args.dst)
+    file = io.BytesIO()
+    torch.save(dict(meta=dict(source=args.src.name), state_dict=converted), file)
+    write_atomically(args.dst, file.getvalue())
     print(f'{len(published)} tensors -> {len(converted)} tensors in {args.dst}')
     return 0
 

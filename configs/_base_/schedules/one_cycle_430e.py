@@ -11,16 +11,15 @@ optim_wrapper = dict(
         custom_keys={'conv_seg': dict(decay_mult=1), 'queries': dict(decay_mult=0)},
     ),
 )
-param_scheduler = [
-    dict(
-        type='OneCycleLR',
-        eta_max=0.04,
-        div_factor=25,
-        total_steps=max_epochs,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    )
-]
+one_cycle = dict(
+    type='OneCycleLR',
+    eta_max=0.04,
+    div_factor=25,
+    total_steps=max_epochs,
+    by_epoch=True,
+    convert_to_iter_based=True,
+)
+param_scheduler = [one_cycle]
 # decay 0.9999^(32 / 4096), no more than (1 + n) / (10 + n) after n updates; BN statistics as well
 ema = dict(
     type='EMAHook',
