@@ -44,7 +44,7 @@ class ReactivateHook(TicketHook):
         self.mode = mode
         self.scope = scope
         # right behind the hook it follows: SearchHook 40, ProgressivePruneHook 42
-        self.priority = 41 if on == 'search' else 43
+        self.priority = self.place = 41 if on == 'search' else 43
 
     def config(self) -> dict[str, Any]:
         """Arguments of the hook, for the ticket record."""

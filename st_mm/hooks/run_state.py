@@ -126,7 +126,7 @@ def refresh_averages(runner: Runner) -> None:
 
 
 def follow_shapes(runner: Runner) -> None:
-    """Bring what was built around the model in line with the shapes that a load has given it.
+    """Bring what was built around the model in line with what init or a load has made of it.
 
     The averaged models are copies from before weights were initialized or loaded, and the
     distributed wrapper has planned its buckets for the shapes of then.
@@ -134,6 +134,8 @@ def follow_shapes(runner: Runner) -> None:
     model = bare_model(runner)
     for ema in averaged_models(runner):
         take_widths(ema.module, model.state_dict(), '')
+        if not ema.steps:  # the first update copies the model anyway
+            ema.module.load_state_dict(model.state_dict())
     refresh_averages(runner)
     rewrap(runner)
 

@@ -106,6 +106,11 @@ class SearchHook(TicketHook):
                 f'SearchHook needs a model with search units, but {type(model).__name__} has '
                 'none: use HRSupernet as its backbone, or drop the hook from custom_hooks'
             )
+        if self.interval > self.total(runner):
+            runner.logger.warning(
+                f'SearchHook never removes a unit: interval is {self.interval}, the training '
+                f'{self.total(runner)} {"epochs" if self.by_epoch else "iterations"}'
+            )
         self.sizes = input_sizes(model, self.input_shape)
         self.costs = unit_costs(self.owners, self.sizes)
         self.penalty = PenaltyGradient(self.owners, self.costs)
@@ -117,7 +122,10 @@ class SearchHook(TicketHook):
         """Set the strength of the penalty, scaled as this iteration's loss will be."""
         strength = self.wrapper.scale_loss(self._rho(runner))
         scaler = getattr(self.wrapper, 'loss_scaler', None)
-        self.penalty.strength = strength * scaler.get_scale() if scaler else strength
+        if scaler:  # on the device, since asking for the scale would wait for the GPU
+            scale = next(iter(self.owners.values())).unit_bn.weight
+            strength = scaler.scale(scale.new_full((), strength))
+        self.penalty.strength = strength
 
     def step(self, runner: Runner, moment: Moment) -> None:
         """Remove the dead units, if it is time and worth it."""

@@ -29,12 +29,14 @@ class TicketHook(Hook):
 
     Attributes:
         holds_masks (bool): Whether the hook keeps masked weights at zero.
+        place (int): The priority at which the hook works: events of one moment have an order.
     """
 
     holds_masks = False
 
     def __init__(self, by_epoch: bool = True) -> None:
         self.by_epoch = by_epoch
+        self.place: Any = self.priority
 
     def step(self, runner: Runner, moment: Moment) -> None:
         """Do what is due at a moment."""
@@ -46,6 +48,7 @@ class TicketHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Refuse an unreadable checkpoint, and have checkpoints written whole or not at all."""
+        self._check_neighbours(runner)
         if runner._load_from:
             check_checkpoint(runner._load_from)
         elif runner._resume:
@@ -59,6 +62,23 @@ class TicketHook(Hook):
                 hook.backend_args = dict(backend='atomic')
         if not any(isinstance(hook, RecalibrateHook) for hook in runner.hooks):
             runner.register_hook(RecalibrateHook())
+
+    def _check_neighbours(self, runner: Runner) -> None:
+        """Refuse hooks that would undo each other's work, or work out of turn."""
+        name = type(self).__name__
+        for other in runner.hooks:
+            if other is self or not isinstance(other, TicketHook):
+                continue
+            if type(other) is type(self) or (self.holds_masks and other.holds_masks):
+                raise ValueError(
+                    f'custom_hooks has {name} and {type(other).__name__}, which decide the same '
+                    'thing: keep one of them'
+                )
+        if self.priority != self.place:
+            raise ValueError(
+                f'{name} works at priority {self.place}, before EMAHook and in turn with the '
+                f'others, but the config says {self.priority!r}: drop priority from it'
+            )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Take the record over; for a test or a resume, refuse a checkpoint that does not fit."""
@@ -95,7 +115,7 @@ class TicketHook(Hook):
         if (
             runner._resume
             and ticket.masks
-            and not any(getattr(hook, 'holds_masks', False) for hook in runner.hooks)
+            and not any(isinstance(hook, TicketHook) and hook.holds_masks for hook in runner.hooks)
         ):
             raise ValueError(
                 'the checkpoint to resume from is pruned, but no hook of this config holds its '

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from st_mm.models.loading import set_data
+from st_mm.models.loading import set_data, state_tensors
 from st_mm.models.units import UnitOwner
 
 from .units import find_owners
@@ -76,7 +76,7 @@ def shrink(
 
     Parameters keep their identity. What the dead units still add in eval mode moves into the
     running mean behind them, in the model and in each copy by its own weights. Whatever cannot be
-    cut is found before anything is changed.
+    cut, or is not in step with the model, is found before anything is changed.
 
     Args:
         model (nn.Module): The live model, not wrapped.
@@ -90,16 +90,17 @@ def shrink(
         dict[str, Cut]: The cut of every tensor that lost units; empty if none did.
 
     Raises:
-        ValueError: If masks, optimizer state or copies do not fit the model; nothing is changed.
+        ValueError: If masks, optimizers or copies do not fit the model, or a tensor to cut is
+            shared; nothing is changed.
     """
     cuts = plan_cuts(find_owners(model), dead)
     if not cuts:
         return cuts
+    _check_shared(model, cuts)
+    check_in_step(model, copies, optimizers, aligned)
     names: dict[Tensor, str] = {
         parameter: name for name, parameter in model.named_parameters() if name in cuts
     }
-    _check_copies(model, copies, cuts)
-    _check_aligned(model, aligned, cuts)
     states = _plan_state(optimizers, names)
 
     for each in (model, *copies):
@@ -120,27 +121,72 @@ def shrink(
                 tensors[name] = cut(tensors[name])
     for state, key, name in states:
         state[key] = cuts[name](state[key])
+    check_in_step(model, copies, optimizers, aligned)
     return cuts
 
 
-def _check_copies(model: nn.Module, copies: Iterable[nn.Module], cuts: Mapping[str, Cut]) -> None:
-    for copy in copies:
-        for name in cuts:
-            ours, theirs = attrgetter(name)(model).shape, attrgetter(name)(copy).shape
-            if ours != theirs:
-                raise ValueError(
-                    f"'{name}' has shape {tuple(ours)} in the model and {tuple(theirs)} in its "
-                    'copy: they cannot be shrunk together'
-                )
-
-
-def _check_aligned(
-    model: nn.Module, aligned: Iterable[Mapping[str, Tensor]], cuts: Mapping[str, Cut]
+def check_in_step(
+    model: nn.Module,
+    copies: Iterable[nn.Module] = (),
+    optimizers: Iterable[Optimizer] = (),
+    aligned: Iterable[Mapping[str, Tensor]] = (),
 ) -> None:
+    """Make sure that everything around a model has its tensors and their shapes.
+
+    Args:
+        model (nn.Module): The live model, not wrapped.
+        copies (Iterable[nn.Module]): Copies of the model (EMA).
+        optimizers (Iterable[Optimizer]): Optimizers of the live model.
+        aligned (Iterable[Mapping[str, Tensor]]): Masks, latent weights.
+
+    Raises:
+        ValueError: Naming the first tensor that is out of step.
+    """
+    shapes = {name: tensor.shape for name, tensor in state_tensors(model)}
+    for copy in copies:
+        theirs = {name: tensor.shape for name, tensor in state_tensors(copy)}
+        for name in sorted(shapes.keys() | theirs.keys()):
+            if shapes.get(name) != theirs.get(name):
+                raise ValueError(
+                    f"'{name}' has shape {_text(shapes.get(name))} in the model and "
+                    f'{_text(theirs.get(name))} in its copy: they cannot be shrunk together'
+                )
     for tensors in aligned:
-        for name in cuts.keys() & tensors.keys():
-            if tensors[name].shape != attrgetter(name)(model).shape:
-                raise ValueError(f"the mask or latent weights of '{name}' have another shape")
+        for name, tensor in tensors.items():
+            if tensor.shape != shapes.get(name):
+                raise ValueError(
+                    f"the mask or latent weights of '{name}' have shape {_text(tensor.shape)}, "
+                    f'the weight has {_text(shapes.get(name))}'
+                )
+    ours = set(model.parameters())
+    for optimizer in optimizers:
+        held = {p for group in optimizer.param_groups for p in group['params']}
+        if held - ours:
+            raise ValueError(
+                f'{type(optimizer).__name__} holds {len(held - ours)} parameters that are not in '
+                f'{type(model).__name__} (copies in another precision?): they would not follow '
+                'its shapes'
+            )
+        if orphans := optimizer.state.keys() - held:
+            raise ValueError(
+                f'{type(optimizer).__name__} keeps state for {len(orphans)} parameters that it '
+                'does not optimize'
+            )
+
+
+def _text(shape: torch.Size | None) -> str:
+    return 'none' if shape is None else str(tuple(shape))
+
+
+def _check_shared(model: nn.Module, cuts: Mapping[str, Cut]) -> None:
+    """Refuse to cut a parameter that goes by several names: other users want its full shape."""
+    names: dict[Tensor, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        other = names.setdefault(parameter, name)
+        if other != name and {name, other} & cuts.keys():
+            raise ValueError(
+                f"'{name}' and '{other}' are one parameter: shared units cannot be removed"
+            )
 
 
 def _plan_state(

@@ -173,3 +173,26 @@ def test_resuming_from_a_truncated_last_checkpoint(
     (tmp_path / 'run' / 'last_checkpoint').write_text(str(cut))
     with pytest.raises(ValueError, match=r'epoch_3\.pth is truncated'):
         Runner.from_cfg(config).train()
+
+
+def test_two_hooks_that_decide_the_same(refuses) -> None:
+    def twice(config: Config) -> None:
+        config.custom_hooks.append(config.custom_hooks[1])
+
+    def both(config: Config) -> None:
+        config.custom_hooks.append(dict(type='FixedMaskHook'))
+
+    refuses(ValueError, 'SearchHook and SearchHook, which decide the same', twice)
+    refuses(ValueError, 'FixedMaskHook.* which decide the same', both)
+
+
+@pytest.mark.parametrize('hook', ['search', 'prune', 'reactivate'])
+def test_hooks_out_of_turn(refuses, hook: str) -> None:
+    refuses(ValueError, 'drop priority from it', **{hook: dict(priority='LOW')})
+
+
+def test_search_that_never_happens_is_warned_of(tiny_config, tmp_path: Path, capfd) -> None:
+    config = tiny_config(tmp_path / 'run', search=dict(interval=3), prune=None, reactivate=None)
+    config.train_cfg.max_epochs = 1
+    Runner.from_cfg(config).train()
+    assert 'SearchHook never removes a unit' in ''.join(capfd.readouterr())

@@ -428,6 +428,7 @@ def snapshot(model, ema, optimizer, masks) -> dict:
         for name, module in each.named_modules():
             found[kind, name, 'repr'] = (id(module), repr(module))
     names = {parameter: name for name, parameter in model.named_parameters()}
+    assert optimizer.state.keys() <= names.keys()
     for parameter, state in optimizer.state.items():
         for key, value in state.items():
             copied = value.clone() if torch.is_tensor(value) else value
@@ -472,9 +473,26 @@ def odd_state(model, ema, optimizer, masks, dead) -> None:
     optimizer.state[parameter]['row_var'] = torch.ones(len(parameter), 1)
 
 
+def other_precision(model, ema, optimizer, masks, dead) -> None:
+    optimizer.add_param_group(dict(params=[model.neck.block.expand.weight.detach().double()]))
+
+
+def orphaned_state(model, ema, optimizer, masks, dead) -> None:
+    group = optimizer.param_groups[0]
+    group['params'] = [p for p in group['params'] if p is not model.neck.block.expand.weight]
+
+
+def shared_parameter(model, ema, optimizer, masks, dead) -> None:
+    model.twin = torch.nn.Conv2d(1, 1, 1)
+    model.twin.weight = model.neck.block.expand.weight
+
+
 @pytest.mark.parametrize(
     'spoil',
     [
+        other_precision,
+        orphaned_state,
+        shared_parameter,
         wrong_length,
         wrong_dimension,
         unknown_owner,
@@ -489,7 +507,8 @@ def test_refused_before_anything_changes(spoil) -> None:
     dead = dead_masks(model, dict.fromkeys(find_owners(model), 'some'), 0)
     spoil(model, ema, optimizer, masks, dead)
     before = snapshot(model, ema, optimizer, masks)
-    with pytest.raises(ValueError, match=r'neck\.block|backbone\.stem'):
+    message = r'neck\.block|backbone\.stem|Adam (holds|keeps)'
+    with pytest.raises(ValueError, match=message):
         shrink(model, dead, [copy.deepcopy(model), ema], [optimizer], [{}, masks])
     assert_same(before, snapshot(model, ema, optimizer, masks))
 
