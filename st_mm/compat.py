@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
 from mmengine.dist import utils as mmengine_dist
+from mmengine.hooks import EMAHook
 from mmengine.logging import HistoryBuffer
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
@@ -31,6 +32,7 @@ def apply() -> None:
     tolerate_gloo_without_cuda()
     wrap_cpu_models_without_devices()
     name_empty_datasets()
+    let_averages_follow_loads()
 
 
 def allow_checkpoint_globals() -> None:
@@ -241,3 +243,24 @@ def name_empty_datasets() -> None:
         return serialize(self)
 
     BaseDataset._serialize_data = named
+
+
+def let_averages_follow_loads() -> None:
+    """Let ``EMAHook`` go on from a checkpoint that brings other shapes, as a ticket does.
+
+    Cause: with ``update_buffers`` an averaged model holds a ``state_dict`` made once
+    (``mmengine/model/averaged_model.py``), whose tensors are not those of the module any more when
+    a load has changed its shapes. A training with hooks of st_mm sees to it; one without them, such
+    as plain fine-tuning of a ticket, would stop at its first iteration.
+    """
+    load = EMAHook.after_load_checkpoint
+    if hasattr(load, '__wrapped__'):
+        return
+
+    @functools.wraps(load)
+    def followed(self: EMAHook, runner: Any, checkpoint: dict) -> None:
+        load(self, runner, checkpoint)
+        if self.ema_model.update_buffers:
+            self.ema_model.avg_parameters = self.ema_model.module.state_dict()
+
+    EMAHook.after_load_checkpoint = followed

@@ -103,6 +103,27 @@ def test_load_from(ticket: Path, tiny_config: Callable, expected, tmp_path: Path
     assert torch.equal(_logits(runner.model), expected)
 
 
+@pytest.mark.parametrize('resume', [False, True])
+def test_training_without_our_hooks(
+    ticket_run: Path, tiny_config: Callable, tmp_path: Path, resume: bool
+) -> None:
+    """Plain training of a searched ticket, with EMA: the shapes come with the checkpoint."""
+    config = tiny_config(tmp_path / 'run', search=None, prune=None, reactivate=None)
+    ticket = load_checkpoint(ticket_run / 'epoch_6.pth')
+    if resume:  # a pruned one would lose its masks, which is refused where our hooks see it
+        ticket['meta'].pop(KEY)
+    torch.save(ticket, tmp_path / 'ticket.pth')
+    config.load_from, config.resume = str(tmp_path / 'ticket.pth'), resume
+    config.train_cfg.max_epochs = 7 if resume else 1
+    config.param_scheduler = [dict(type='ConstantLR', factor=1.0)]
+    Runner.from_cfg(config).train()
+    trained = load_checkpoint(tmp_path / 'run' / f'epoch_{config.train_cfg.max_epochs}.pth')
+    for name, tensor in trained['state_dict'].items():
+        assert tensor.shape == ticket['state_dict'][name].shape, name
+    weight = 'decode_head.conv_seg.weight'
+    assert not torch.equal(trained['state_dict'][weight], ticket['state_dict'][weight])
+
+
 def test_pretrained(ticket: Path, config: Config, expected: torch.Tensor) -> None:
     model = _build(config)
     model.init_cfg = dict(type='Pretrained', checkpoint=str(ticket))
