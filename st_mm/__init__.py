@@ -13,7 +13,15 @@ from . import compat  # noqa: E402 - see above
 
 compat.apply()  # before anything can import torchvision or mmcv.ops
 
-from . import hooks, models  # noqa: E402 - see above
+from . import hooks, models, rewind  # noqa: E402 - see above
 from .zoo import config_path  # noqa: E402 - see above
 
-__all__ = ['__version__', 'check_requirements', 'compat', 'config_path', 'hooks', 'models']
+__all__ = [
+    '__version__',
+    'check_requirements',
+    'compat',
+    'config_path',
+    'hooks',
+    'models',
+    'rewind',
+]

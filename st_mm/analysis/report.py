@@ -200,7 +200,7 @@ def report(
 
 def _skipped(ticket: Ticket | None) -> Sequence[str]:
     """Patterns of the weights that the ticket's pruning left alone."""
-    for hook in ('ProgressivePruneHook', 'FixedMaskHook'):
+    for hook in ('ProgressivePruneHook', 'PruneHook', 'FixedMaskHook'):
         if ticket is not None and hook in ticket.config:
             return ticket.config[hook].get('skip', ())
     return ()

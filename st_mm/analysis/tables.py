@@ -1,6 +1,7 @@
 """Reports as tables for the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -11,6 +12,7 @@ from rich.text import Text
 from st_mm.ticket import Ticket
 
 from .checkpoints import Facts
+from .compare import Comparison, Overlap
 from .report import BlockRow, Cost, LayerRow, TicketReport, Totals
 
 DEAD = '✗'
@@ -69,26 +71,66 @@ def describe_schedule(config: Mapping[str, Mapping[str, Any]]) -> list[str]:
             f'{search["threshold"]:g} go; rho {search["rho"]:g}, '
             f'rising over {search["warmup"]:g} {_unit(search)}s'
         )
-    if prune := config.get('ProgressivePruneHook'):
-        step = min(prune['step'], prune['ratio'])
-        line = f'prune every {_times(prune)}: {step:.0%} more by {prune["score"]}'
-        if step < prune['ratio']:
-            line += f', up to {_percent(prune["ratio"])}'
-        if prune.get('begin'):
-            line += f', counted from {prune["begin"]}'
-        if prune.get('end') is not None:
-            line += f', the last at {prune["end"]}'
-        if prune.get('skip'):
-            line += f'; skips {", ".join(prune["skip"])}'
-        lines.append(line)
+    for hook in ('ProgressivePruneHook', 'PruneHook'):
+        if prune := config.get(hook):
+            lines.append(describe_prune(prune))
     if free := config.get('ReactivateHook'):
         when = 'after search steps' if free['on'] == 'search' else 'right after prunes'
         scope = 'in searched blocks' if free['scope'] == 'searched' else 'everywhere'
         value = 'at their latent values' if free['mode'] == 'latent' else 'from zero'
-        lines.append(f'reactivate masked weights {when}, {scope}, {value}')
+        which = 'masked weights'
+        if free['mode'] == 'gradient':
+            which = f'{_percent(free["share"])} of the masked weights, of the largest gradients,'
+        lines.append(f'reactivate {which} {when}, {scope}, {value}')
     if 'FixedMaskHook' in config:
         lines.append('retrained under fixed masks')
     return lines or ['none']
+
+
+def describe_prune(config: Mapping[str, Any]) -> str:
+    """A pruning hook of a ticket record in words.
+
+    Args:
+        config (Mapping[str, Any]): Its arguments, as recorded.
+
+    Returns:
+        str: When, how much, and which weights first.
+    """
+    schedule = config['schedule']
+    kind, ratio, unit = schedule['type'], schedule['ratio'], _unit(config)
+    every = _times({**config, **schedule}) if schedule.get('interval') else ''
+    if kind == 'Progressive':
+        step = min(schedule['step'], ratio)
+        line = f'prune every {every}: {step:.0%} more'
+        if step < ratio:
+            line += f', up to {_percent(ratio)}'
+        if schedule['begin']:
+            line += f', counted from {schedule["begin"]}'
+    elif kind == 'OneShot':
+        line = f'prune once, at {unit} {schedule["at"]}: {_percent(ratio)}'
+    elif kind == 'Cubic':
+        line = f'prune every {every} from {schedule["begin"]}: along a cubic to {_percent(ratio)}'
+    elif kind == 'Constant':
+        line = f'hold {_percent(ratio)} from {unit} {schedule["begin"]} on'
+        line += f', new masks every {every}' if every else ''
+    else:
+        line = f'prune by {kind} to {_percent(ratio)}'
+    if schedule.get('end') is not None:
+        line += f', the last at {schedule["end"]}'
+    score = config['score']
+    line += f'; by {score["type"]}'
+    if score['rounds'] > 1:
+        line += f' in {score["rounds"]} rounds'
+    if config['scope'] != 'global':
+        line += f', scope {config["scope"]}'
+    if pattern := config['pattern']:
+        numbers = ', '.join(str(value) for name, value in pattern.items() if name != 'type')
+        line += f', pattern {pattern["type"]}({numbers})'
+    if config['rules']:
+        line += f'; rules for {", ".join(rule["names"] for rule in config["rules"])}'
+    if config['skip']:
+        line += f'; skips {", ".join(config["skip"])}'
+    return line
 
 
 def describe_events(events: list[dict[str, Any]]) -> str:
@@ -221,6 +263,65 @@ def summary(report: TicketReport) -> RenderableType:
             Text(_share(approximate, totals.dense.macs), style='dim'),
         )
     return Group(table, Text(_what_is_left(totals)))
+
+
+def comparison(found: Comparison, paths: tuple[str, str], layers: bool = False) -> RenderableType:
+    """What two tickets, A and B, have in common.
+
+    Args:
+        found (Comparison): The comparison.
+        paths (tuple[str, str]): Their files.
+        layers (bool): Whether to list the masks of every layer. Defaults to False.
+
+    Returns:
+        RenderableType: The files, a table of units and one of weights.
+    """
+    grid = Table.grid(padding=(0, 2))
+    for style in ('bold', ''):
+        grid.add_column(style=style, overflow='fold')
+    for name, path, density in zip('AB', paths, found.densities, strict=True):
+        grid.add_row(name, Text(f'{path}, density {_density(density)}'))
+    rows = found.layers if layers else ()
+    return Group(
+        grid,
+        Text(),
+        _overlaps('Search units that are kept', 'block', found.blocks, found.units),
+        _overlaps('Weights that are kept, of units in both', 'layer', rows, found.weights),
+    )
+
+
+def sizes(files: Sequence[tuple[str | Path, int]]) -> RenderableType:
+    """Files and how large they are.
+
+    Args:
+        files (Sequence[tuple[str | Path, int]]): Path and bytes of each.
+
+    Returns:
+        RenderableType: A grid, a row each.
+    """
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(overflow='fold')
+    grid.add_column(justify='right', no_wrap=True)
+    for path, size in files:
+        grid.add_row(Text(str(path)), _bytes(size))
+    return grid
+
+
+def _overlaps(title: str, name: str, rows: Sequence[Overlap], total: Overlap) -> Table:
+    table = _table(title)
+    table.add_column(name, footer='all', overflow='fold')
+    for column, figure in zip(
+        ('of', 'both', 'A only', 'B only', 'flips', 'IoU'), _figures(total), strict=True
+    ):
+        table.add_column(column, justify='right', no_wrap=True, footer=figure)
+    for row in rows:
+        table.add_row(Text(row.name), *_figures(row))
+    return table
+
+
+def _figures(row: Overlap) -> list[str]:
+    counts = (row.total, row.both, row.first_only, row.second_only, row.flips)
+    return [*(f'{count:,}' for count in counts), f'{row.iou:.4f}']
 
 
 def _what_is_left(totals: Totals) -> str:

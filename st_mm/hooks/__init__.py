@@ -1,14 +1,18 @@
 """When things happen: hooks for any mmengine Runner."""
 
 from .fixed_mask_hook import FixedMaskHook
-from .prune_hook import ProgressivePruneHook
+from .initial_checkpoint_hook import InitialCheckpointHook
+from .progressive_prune_hook import ProgressivePruneHook
+from .prune_hook import PruneHook
 from .reactivate_hook import ReactivateHook
 from .recalibrate_hook import RecalibrateHook
 from .search_hook import SearchHook
 
 __all__ = [
     'FixedMaskHook',
+    'InitialCheckpointHook',
     'ProgressivePruneHook',
+    'PruneHook',
     'ReactivateHook',
     'RecalibrateHook',
     'SearchHook',

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from mmengine.runner import Runner
+from torch import nn
 
 from st_mm.prune import Masks, prunable_weights
 
@@ -31,12 +32,16 @@ class MaskHook(TicketHook):
         """Give the masks, all free as yet, what they hold when training begins."""
         raise NotImplementedError
 
+    def prunable(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        """Weights of a model that may be masked, by name."""
+        return prunable_weights(model, self.skip)
+
     def before_train(self, runner: Runner) -> None:
         """Build the masks over the live weights and those of the EMA."""
         super().before_train(runner)
         state = RunState.of(runner)
-        copies = [prunable_weights(ema.module, self.skip) for ema in averaged_models(runner)]
-        state.masks = Masks(prunable_weights(bare_model(runner), self.skip), copies)
+        copies = [self.prunable(ema.module) for ema in averaged_models(runner)]
+        state.masks = Masks(self.prunable(bare_model(runner)), copies)
         self.fill(runner, state)
         log_scalars(runner, {'prune/density': state.masks.density()})
 

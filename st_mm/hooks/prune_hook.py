@@ -1,36 +1,45 @@
-"""ProgressivePruneHook: when weights are masked."""
+"""PruneHook: when weights are masked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch import Tensor, nn
 
-from st_mm.prune import SCORES, Progressive, lowest
+from st_mm.prune import NM, SCHEDULES, Criterion, Schedule
 
+from .evidence import evidence_at
 from .mask_hook import MaskHook
 from .run_state import Moment, RunState
+from .search_hook import SearchHook
 from .ticket_hook import check_batches
 
 
 @HOOKS.register_module()
-class ProgressivePruneHook(MaskHook):
-    """Prune the weights of any model while it trains (SuperTickets, Section 3.2).
+class PruneHook(MaskHook):
+    """Prune the weights of any model while it trains, or before.
 
-    Every ``interval`` epochs the lowest scores of the whole network are masked, to the ratio
-    ``min(ratio, step * number of prunes)``; masked weights stay exact zeros through every
-    optimizer step, in the live weights and in the EMA. If units are removed while masks hold, the
-    masks are fitted again to the ratio.
+    Whenever the schedule says so, the weights of the lowest scores are masked, to the schedule's
+    ratio; masked weights stay exact zeros through every optimizer step, in the live weights and
+    in the EMA. If units are removed while masks hold, the masks are fitted again to the ratio.
 
     Args:
-        ratio (float): Share of the prunable weights that is masked in the end, in (0, 1).
-        interval (int): Epochs (or iterations) between two prunes. Defaults to 25.
-        step (float): Share that each prune adds; 1 for the whole ratio at once.
-            Defaults to 0.1.
-        begin (int): Time from which intervals are counted. Defaults to 0.
-        end (int, optional): Last time at which a prune may happen. Defaults to None: no end.
-        score (str): Criterion, ``'magnitude'`` or ``'random'``. Defaults to ``'magnitude'``.
+        schedule (dict): How much when: ``type`` (``Progressive``, ``OneShot``, ``Cubic``,
+            ``Constant``) and its arguments, see :mod:`st_mm.prune.schedule`. Time 0 is when
+            training begins, behind ``load_from``.
+        score (str | dict): Criterion, a name from :mod:`st_mm.prune.scores` or a dict of ``type``
+            and options: ``batches`` (of training data, 10), ``rounds`` (score and mask so many
+            times until the ratio is reached, 1), and those of the function. Defaults to
+            ``'magnitude'``.
+        scope (str): ``'global'``, ``'layer'`` or ``'erk'``, see :func:`st_mm.prune.choose`.
+            Defaults to ``'global'``.
+        rules (Sequence[dict]): Exceptions by weight name, see :class:`st_mm.prune.Rule`. Defaults
+            to none.
+        pattern (str | dict, optional): Weights that go together: ``'2:4'``,
+            ``dict(type='ChannelBlock', size=4)``. Weights that do not fit it stay dense. Defaults
+            to None: each goes by itself.
         skip (Sequence[str]): Shell patterns of weight names that stay dense. The task's
             classifier always does. Defaults to none.
         calibration_batches (int): Batches over which BN is recalibrated after a prune; 0 for not
@@ -44,71 +53,93 @@ class ProgressivePruneHook(MaskHook):
 
     def __init__(
         self,
-        ratio: float,
-        interval: int = 25,
-        step: float = 0.1,
-        begin: int = 0,
-        end: int | None = None,
-        score: str = 'magnitude',
+        schedule: Mapping[str, Any],
+        score: str | Mapping[str, Any] = 'magnitude',
+        scope: str = 'global',
+        rules: Sequence[Mapping[str, Any]] = (),
+        pattern: str | Mapping[str, Any] | None = None,
         skip: Sequence[str] = (),
         calibration_batches: int = 10,
         by_epoch: bool = True,
     ) -> None:
         super().__init__(skip, by_epoch)
-        if score not in SCORES:
-            raise ValueError(f"score must be one of {', '.join(SCORES)}, got '{score}'")
         check_batches(calibration_batches)
-        self.schedule = Progressive(ratio, interval, step, begin, end)
-        self.score = score
+        self.schedule: Schedule = SCHEDULES.build(schedule)
+        self.criterion = Criterion.build(score, scope, rules, pattern)
+        self.criterion.check(self.schedule.ratio)
         self.calibration_batches = calibration_batches
 
     def config(self) -> dict[str, Any]:
         """Arguments of the hook, for the ticket record."""
-        arguments = dict(score=self.score, skip=list(self.skip))
-        return {**super().config(), **asdict(self.schedule), **arguments}
+        schedule = dict(type=type(self.schedule).__name__, **asdict(self.schedule))
+        arguments = dict(schedule=schedule, skip=list(self.skip), **self.criterion.config())
+        return {**super().config(), **arguments}
+
+    def prunable(self, model: nn.Module) -> dict[str, Tensor]:
+        """Weights that may be masked: those that the pattern fits."""
+        return self.criterion.fitting(super().prunable(model))
 
     def last_prune(self, runner: Runner) -> int | None:
         """Time of the last prune of this training."""
         return self.schedule.last(self.total(runner))
 
     def fill(self, runner: Runner, state: RunState) -> None:
-        """Leave all free, or take over the masks of the run that is resumed."""
+        """Take over the masks of the run that is resumed; else prune if it is time already."""
         self._check_schedule(runner)
-        if runner._resume and state.ticket.masks:
-            state.masks.load(state.ticket.masks, state.latent)
+        if runner._resume:
+            state.masks.load(state.ticket.masks, state.latent, state.before)
+        elif self.schedule.due(0):
+            self._prune(runner, Moment('epoch' if self.by_epoch else 'iter', 0, 0), 'prune')
 
     def _check_schedule(self, runner: Runner) -> None:
-        """Refuse a training too short for the ratio; warn where nothing trains sparse."""
+        """Refuse what cannot reach the ratio; warn where nothing trains sparse."""
+        if isinstance(self.criterion.pattern, NM) and any(
+            isinstance(hook, SearchHook) for hook in runner.hooks
+        ):
+            raise ValueError(
+                f'the groups of {self.criterion.pattern} fall apart when SearchHook removes '
+                'channels: search first, and prune the ticket in a run of its own'
+            )
         total, last = self.total(runner), self.last_prune(runner)
         reached = self.schedule.ratio_at(total)
         if reached < self.schedule.ratio:
             raise ValueError(
-                f'ProgressivePruneHook reaches a ratio of {reached:g} in a training of {total} '
+                f'{type(self).__name__} reaches a ratio of {reached:g} in a training of {total} '
                 f'{"epochs" if self.by_epoch else "iterations"}, not {self.schedule.ratio:g}: '
-                'shorten interval, enlarge step, or move begin and end'
+                f'change its schedule, {self.schedule}'
             )
         if last == total:
             runner.logger.warning(
                 f'the last prune falls on the end of training ({total}): the ticket never trains '
-                'at its final sparsity; set end to about 80 % of the training'
+                'at its final sparsity; let the schedule end at about 80 % of the training'
             )
 
     def step(self, runner: Runner, moment: Moment) -> None:
         """Prune if it is time; fit the masks again if units went while masks hold."""
         state = RunState.of(runner)
-        due = self.schedule.due(moment.t)
-        holding = bool(state.masks.keep) and state.freed != moment
-        if not due and not (holding and state.searched == moment):
-            return
+        if self.schedule.due(moment.t):
+            self._prune(runner, moment, 'prune')
+            state.pruned = moment
+        elif state.masks.keep and state.searched == moment and state.freed != moment:
+            self._prune(runner, moment, 'refit')
+
+    def _prune(self, runner: Runner, moment: Moment, kind: str) -> None:
+        state = RunState.of(runner)
         ratio = self.schedule.ratio_at(moment.t)
-        scores = SCORES[self.score](state.masks.weights)
-        state.masks.update(lowest(state.masks.rank(scores), ratio))
+        masks = self.criterion.choose(
+            state.masks.weights,
+            evidence_at(runner, moment, self.criterion.batches),
+            ratio,
+            share=ratio / self.schedule.ratio,
+            masked=state.masks.masked(),
+        )
+        change = state.masks.update(masks)
         state.calibration_batches = max(state.calibration_batches, self.calibration_batches)
         density = state.masks.density()
-        if due:
-            state.pruned = moment
-        state.note(runner, moment, 'prune' if due else 'refit', ratio=ratio, density=density)
+        state.note(runner, moment, kind, ratio=ratio, density=density, **change._asdict())
+        layers = {f'density/{name}': each for name, each in state.masks.densities().items()}
+        runner.visualizer.add_scalars(layers, step=moment.iteration)
         runner.logger.info(
-            f'{"prune" if due else "masks fitted again"} at {moment} to a ratio of {ratio:g}: '
-            f'density {density:.6f}'
+            f'{"prune" if kind == "prune" else "masks fitted again"} at {moment} to a ratio of '
+            f'{ratio:g}: density {density:.6f}, {change.flips:,} flips, IoU {change.iou:.3f}'
         )

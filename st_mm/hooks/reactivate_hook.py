@@ -4,10 +4,14 @@ from typing import Any
 
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch import Tensor
 
+from st_mm.prune import grow
+from st_mm.prune.schedule import is_integer, is_number
 from st_mm.search import find_owners
 
-from .prune_hook import ProgressivePruneHook
+from .evidence import evidence_at
+from .prune_hook import PruneHook
 from .run_state import Moment, RunState, bare_model, log_scalars
 from .search_hook import SearchHook
 from .ticket_hook import TicketHook
@@ -23,40 +27,60 @@ class ReactivateHook(TicketHook):
         on (str): ``'search'`` frees them when a search step has removed units (IR-S);
             ``'prune'`` right after each prune (the ablation IR-P). Defaults to ``'search'``.
         mode (str): ``'latent'`` gives the weights the value they had when they were masked (as
-            published), ``'zero'`` starts them from zero. Defaults to ``'latent'``.
+            published), ``'zero'`` starts them from zero, ``'gradient'`` too but frees only those
+            that the loss pulls at most (RigL, Evci et al. 2020). Defaults to ``'latent'``.
         scope (str): ``'searched'`` frees weights inside unit owners only (as published),
             ``'all'`` those of the stem and of others as well. Defaults to ``'searched'``.
+        share (float): Share of the masked weights that mode ``'gradient'`` frees, in (0, 1].
+            Defaults to 0.3.
+        batches (int): Training batches that it takes the gradient of. Defaults to 10.
 
     Raises:
         ValueError: If an argument has another value, or the hooks it follows are missing.
     """
 
-    def __init__(self, on: str = 'search', mode: str = 'latent', scope: str = 'searched') -> None:
+    def __init__(
+        self,
+        on: str = 'search',
+        mode: str = 'latent',
+        scope: str = 'searched',
+        share: float = 0.3,
+        batches: int = 10,
+    ) -> None:
         super().__init__()
         for name, value, choices in (
             ('on', on, ('search', 'prune')),
-            ('mode', mode, ('latent', 'zero')),
+            ('mode', mode, ('latent', 'zero', 'gradient')),
             ('scope', scope, ('searched', 'all')),
         ):
             if value not in choices:
                 raise ValueError(f'{name} must be one of {", ".join(choices)}, got {value!r}')
+        if not (is_number(share) and 0 < share <= 1):
+            raise ValueError(f'share must be above 0 and at most 1, got {share!r}')
+        if not is_integer(batches, 1):
+            raise ValueError(f'batches must be an integer of at least 1, got {batches!r}')
         self.on = on
         self.mode = mode
         self.scope = scope
+        self.share = share
+        self.batches = batches
         # right behind the hook it follows: SearchHook 40, ProgressivePruneHook 42
         self.priority = self.place = 41 if on == 'search' else 43
 
     def config(self) -> dict[str, Any]:
         """Arguments of the hook, for the ticket record."""
-        return dict(on=self.on, mode=self.mode, scope=self.scope)
+        arguments: dict[str, Any] = dict(on=self.on, mode=self.mode, scope=self.scope)
+        if self.mode == 'gradient':
+            arguments |= dict(share=self.share, batches=self.batches)
+        return arguments
 
     def before_train(self, runner: Runner) -> None:
         """Find the hooks to follow."""
-        self.pruner = self._partner(runner, ProgressivePruneHook)
+        self.pruner = self._partner(runner, PruneHook)
         leader = self._partner(runner, SearchHook) if self.on == 'search' else self.pruner
         self.by_epoch = leader.by_epoch
         if self.pruner.by_epoch != leader.by_epoch:
-            raise ValueError('SearchHook and ProgressivePruneHook must agree on by_epoch')
+            raise ValueError(f'SearchHook and {type(self.pruner).__name__} must agree on by_epoch')
         super().before_train(runner)
 
     def _partner(self, runner: Runner, kind: type) -> Any:
@@ -78,13 +102,25 @@ class ReactivateHook(TicketHook):
             due = state.pruned == moment and moment.t != last
         if not due:
             return
-        names = None
+        names = list(state.masks.keep)
         if self.scope == 'searched':
             owners = tuple(f'{name}.' for name in find_owners(bare_model(runner)))
-            names = [name for name in state.masks.keep if name.startswith(owners)]
-        freed = state.masks.free(names, self.mode)
+            names = [name for name in names if name.startswith(owners)]
+        if self.mode == 'gradient':
+            where = self._grown(runner, moment, names)
+            freed = state.masks.free(names, 'zero', where)
+        else:
+            freed = state.masks.free(names, self.mode)
         state.freed = moment
         density = state.masks.density()
         log_scalars(runner, {'prune/density': density})
         state.note(runner, moment, 'reactivate', freed=freed, density=density)
         runner.logger.info(f'reactivate at {moment}: {freed:,} weights, density {density:.6f}')
+
+    def _grown(self, runner: Runner, moment: Moment, names: list[str]) -> dict[str, Tensor]:
+        """Masked weights of the largest gradients."""
+        masks = RunState.of(runner).masks
+        evidence = evidence_at(runner, moment, self.batches)
+        slopes = evidence.gradients({name: masks.weights[name] for name in names})
+        masked = {name: masks.keep[name] == 0 for name in names}
+        return grow({name: slope.abs() for name, slope in slopes.items()}, masked, self.share)

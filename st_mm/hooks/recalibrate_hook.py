@@ -23,6 +23,10 @@ class RecalibrateHook(Hook):
 
     priority = 55  # behind EMAHook (50), before CheckpointHook (90)
 
+    def before_train(self, runner: Runner) -> None:
+        """Recalibrate after a prune that comes before the first step."""
+        self._recalibrate(runner, runner.iter)
+
     def after_train_iter(
         self,
         runner: Runner,

@@ -14,7 +14,9 @@ from st_mm.prune import Masks
 from st_mm.search import Cut, shrink
 from st_mm.ticket import Ticket
 
-LATENT = 'latent_weights'  # entry of a checkpoint: values behind the masks, live and EMA
+# entries of a checkpoint that only a resumed training needs
+LATENT = 'latent_weights'  # values behind the masks, live and EMA
+BEFORE = 'masks_before'  # masks of the last prune, whatever has been freed since
 
 
 class Moment(NamedTuple):
@@ -34,6 +36,7 @@ class RunState:
     Attributes:
         ticket (Ticket): The record so far; empty until a checkpoint or training brings one.
         latent (list, optional): Latent weights of the loaded checkpoint.
+        before (dict, optional): Masks of its last prune.
         masks (Masks): Masks of the training; empty without a pruning hook.
         searched (Moment | None): The last search step that removed units.
         freed (Moment | None): The last reactivation.
@@ -47,6 +50,7 @@ class RunState:
     def __init__(self) -> None:
         self.ticket = Ticket()
         self.latent: list[dict[str, Tensor]] | None = None
+        self.before: dict[str, Any] | None = None
         self.masks = Masks({})
         self.searched: Moment | None = None
         self.freed: Moment | None = None

@@ -15,7 +15,7 @@ from st_mm.ticket import KEY, Ticket
 
 from .plain_checkpoint import make_plain, restore
 from .recalibrate_hook import RecalibrateHook
-from .run_state import LATENT, Moment, RunState, bare_model, follow_shapes
+from .run_state import BEFORE, LATENT, Moment, RunState, bare_model, follow_shapes
 
 
 class TicketHook(Hook):
@@ -84,7 +84,7 @@ class TicketHook(Hook):
         """Take the record over; for a test or a resume, refuse a checkpoint that does not fit."""
         state = RunState.of(runner)
         state.ticket = Ticket.from_meta(checkpoint.get('meta', {})) or Ticket()
-        state.latent = checkpoint.get(LATENT)
+        state.latent, state.before = checkpoint.get(LATENT), checkpoint.get(BEFORE)
         restore(checkpoint)
         training = isinstance(runner._train_loop, BaseLoop)
         if runner._resume or not training:
@@ -146,6 +146,7 @@ class TicketHook(Hook):
             return
         state.ticket.masks = state.masks.state()
         checkpoint[LATENT] = state.masks.latent_state()
+        checkpoint[BEFORE] = state.masks.before_state()
         checkpoint['meta'][KEY] = state.ticket.to_meta()
         make_plain(checkpoint)
 

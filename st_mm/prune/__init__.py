@@ -1,13 +1,36 @@
-"""Which weights live: scores, schedules and masks."""
+"""Which weights live: scores, schedules, scopes, patterns and masks."""
 
-from .masks import Masks, lowest, matches, pack, prunable_weights, unpack
-from .schedule import Progressive
+from .criterion import Criterion
+from .evidence import Evidence
+from .growth import grow
+from .masks import Change, Masks, pack, unpack
+from .patterns import NM, PATTERNS, ChannelBlock, Pattern
+from .prunable import matches, prunable_weights
+from .schedule import SCHEDULES, Constant, Cubic, OneShot, Progressive, Schedule
+from .scope import SCOPES, Rule, assign, choose, lowest
 from .scores import SCORES, magnitude, random
 
 __all__ = [
+    'NM',
+    'PATTERNS',
+    'SCHEDULES',
+    'SCOPES',
     'SCORES',
+    'Change',
+    'ChannelBlock',
+    'Constant',
+    'Criterion',
+    'Cubic',
+    'Evidence',
     'Masks',
+    'OneShot',
+    'Pattern',
     'Progressive',
+    'Rule',
+    'Schedule',
+    'assign',
+    'choose',
+    'grow',
     'lowest',
     'magnitude',
     'matches',

@@ -1,31 +1,43 @@
-"""Pruning criteria: how much each weight matters; one pure function each."""
+"""Pruning criteria: how much each weight matters; one pure function each.
 
-from collections.abc import Callable, Mapping
+A criterion is any function ``score(weights, evidence, **options)`` of the weights by name and of an
+:class:`Evidence`, that gives scores of the weights' shapes: the higher, the more the weight is
+worth keeping. Scores may be negative. It leaves weights and model alone, and gives the same on
+every rank.
+
+One's own plugs in by its name, from a module in ``custom_imports``::
+
+    @SCORES.register_module()
+    def fisher(weights, evidence):
+        def squares(loss, leaves):
+            return [g.square() for g in torch.autograd.grad(loss, leaves)]
+
+        information = evidence.mean(weights, squares)
+        return {name: w.detach().square() * information[name] for name, w in weights.items()}
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatch
+from typing import Any
 
 import torch
-from torch import Tensor
+from mmengine.registry import Registry
+from torch import Tensor, nn
 
-Weights = Mapping[str, Tensor]
-Score = Callable[[Weights], dict[str, Tensor]]
+from .evidence import Evidence, Weights
 
+Score = Callable[..., dict[str, Tensor]]
 
-def magnitude(weights: Weights) -> dict[str, Tensor]:
-    """Score by |w| (paper Section 3.2).
-
-    Args:
-        weights (Mapping[str, Tensor]): Weights by name.
-
-    Returns:
-        dict[str, Tensor]: Non-negative scores of the weights' shapes.
-    """
-    return {name: weight.detach().abs() for name, weight in weights.items()}
+SCORES = Registry('score', scope='st_mm')
 
 
-def random(weights: Weights, seed: int = 0) -> dict[str, Tensor]:
+def random(weights: Weights, evidence: Evidence | None = None, seed: int = 0) -> dict[str, Tensor]:
     """Score by uniform random numbers, the baseline of the paper's Table 1.
 
     Args:
         weights (Mapping[str, Tensor]): Weights by name.
+        evidence (Evidence, optional): Not used.
         seed (int): Seed of the numbers, the same on every rank. Defaults to 0.
 
     Returns:
@@ -38,4 +50,134 @@ def random(weights: Weights, seed: int = 0) -> dict[str, Tensor]:
     }
 
 
-SCORES: dict[str, Score] = dict(magnitude=magnitude, random=random)
+def magnitude(weights: Weights, evidence: Evidence | None = None) -> dict[str, Tensor]:
+    """Score by |w| (paper Section 3.2).
+
+    Args:
+        weights (Mapping[str, Tensor]): Weights by name.
+        evidence (Evidence, optional): Not used.
+
+    Returns:
+        dict[str, Tensor]: Non-negative scores of the weights' shapes.
+    """
+    return {name: weight.detach().abs() for name, weight in weights.items()}
+
+
+def snip(weights: Weights, evidence: Evidence) -> dict[str, Tensor]:
+    """Score by |w * g|, the connection sensitivity (SNIP, Lee et al., ICLR 2019).
+
+    g is the gradient of the mean loss over all batches, so that the score is the published one for
+    a single large batch, however its samples are dealt to batches and ranks (but for the
+    statistics of BN). The sum of |w * g| over small batches would grow with the noise of their
+    gradients. The published division by the sum of all scores changes no order and is left out.
+
+    Args:
+        weights (Mapping[str, Tensor]): Weights by name.
+        evidence (Evidence): Where the gradients come from.
+
+    Returns:
+        dict[str, Tensor]: Non-negative scores of the weights' shapes.
+    """
+    return {name: score.abs() for name, score in movement(weights, evidence).items()}
+
+
+def movement(weights: Weights, evidence: Evidence) -> dict[str, Tensor]:
+    """Score by -w * g, how fast descent moves a weight away from zero (Sanh et al. 2020).
+
+    A step of -g changes |w| by -sign(w) * g: weights that it makes larger score above zero.
+    Published is the sum over the steps of a training; here g is the mean gradient over the
+    batches at the present weights.
+
+    Args:
+        weights (Mapping[str, Tensor]): Weights by name.
+        evidence (Evidence): Where the gradients come from.
+
+    Returns:
+        dict[str, Tensor]: Scores of either sign, of the weights' shapes.
+    """
+    gradients = evidence.gradients(weights)
+    return {name: -weight.detach() * gradients[name] for name, weight in weights.items()}
+
+
+def grasp(
+    weights: Weights,
+    evidence: Evidence,
+    temperature: float = 1.0,
+    logits: str | None = None,
+) -> dict[str, Tensor]:
+    """Score by w * Hg, what a weight adds to the gradient flow (GraSP, Wang et al., ICLR 2020).
+
+    To remove a weight w_q is a step of -w_q along its axis, and changes the gradient flow |g|^2 by
+    about -2 w_q (Hg)_q. The weights whose removal raises the flow most go first: those of the
+    largest -w * Hg, as in the published code. So the score to keep by is w * Hg.
+
+    g and H are those of the weights that are scored, without exact zeros: masked weights have no
+    part in the flow of the network that trains on.
+
+    The paper divides the logits by a temperature of 200. To divide the loss instead would scale
+    all scores alike, so the layers that give the logits have to be named.
+
+    Args:
+        weights (Mapping[str, Tensor]): Weights by name.
+        evidence (Evidence): Where the derivatives come from.
+        temperature (float): What logits are divided by; published is 200. Defaults to 1.
+        logits (str, optional): Shell pattern of the layers whose outputs are the logits, like
+            ``'decode_head.conv_seg'``. Defaults to None: the loss as it is.
+
+    Returns:
+        dict[str, Tensor]: Scores of either sign, of the weights' shapes.
+
+    Raises:
+        ValueError: If the temperature is not positive, or its layers are not named or not found.
+    """
+    with _tempered(evidence.model, temperature, logits):
+        gradients = evidence.gradients(weights)
+        flow = {name: g * (weights[name].detach() != 0) for name, g in gradients.items()}
+        products = evidence.hessian_product(weights, flow)
+    return {name: weight.detach() * products[name] for name, weight in weights.items()}
+
+
+@contextmanager
+def _tempered(model: nn.Module, temperature: float, logits: str | None) -> Iterator[None]:
+    """Divide the outputs of some layers."""
+    if not temperature > 0:
+        raise ValueError(f'temperature must be above 0, got {temperature}')
+    if temperature != 1 and logits is None:
+        raise ValueError(
+            f'a temperature of {temperature:g} divides the logits: name the layers that give them '
+            "in logits, like 'decode_head.conv_seg'"
+        )
+    layers = [m for name, m in model.named_modules() if logits and fnmatch(name, logits)]
+    if logits and not layers:
+        raise ValueError(f"the pattern '{logits}' in logits matches no layer")
+
+    def divide(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        return output / temperature
+
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.callback(layer.register_forward_hook(divide).remove)
+        yield
+
+
+def synflow(weights: Weights, evidence: Evidence) -> dict[str, Tensor]:
+    """Score by |w| * dR/d|w| / R, the share of the flow through a weight (Tanaka et al. 2020).
+
+    R is the sum of the outputs of the network of magnitudes for a picture of ones, with norms and
+    biases as :meth:`Evidence.flow` says. Scores sum up to 1 in every layer that all paths cross.
+    One round at a high ratio may empty a layer; published are 100 (:func:`iterate`).
+
+    Args:
+        weights (Mapping[str, Tensor]): Weights by name.
+        evidence (Evidence): With an ``input_shape``; its batches are not used.
+
+    Returns:
+        dict[str, Tensor]: Scores of the weights' shapes, float64; non-negative, but behind layers
+        with negative outputs.
+    """
+    slopes = evidence.flow(weights)
+    return {name: weight.detach().abs() * slopes[name] for name, weight in weights.items()}
+
+
+for _score in (random, magnitude, snip, grasp, synflow, movement):
+    SCORES.register_module(module=_score)

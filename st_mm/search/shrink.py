@@ -71,6 +71,7 @@ def shrink(
     copies: Sequence[nn.Module] = (),
     optimizers: Sequence[Optimizer] = (),
     aligned: Sequence[Aligned] = (),
+    absorb: bool = True,
 ) -> dict[str, Cut]:
     """Remove units from a model and from everything that follows its shapes.
 
@@ -85,6 +86,8 @@ def shrink(
         optimizers (Sequence[Optimizer]): Optimizers of the live model.
         aligned (Sequence[MutableMapping[str, Tensor]]): Tensors by parameter name that have the
             parameter's shape (masks, latent weights); entries are replaced.
+        absorb (bool): Whether what the units still add moves into the running means; not so where
+            units in full life go, and the weights are to be trained anew. Defaults to True.
 
     Returns:
         dict[str, Cut]: The cut of every tensor that lost units; empty if none did.
@@ -106,7 +109,7 @@ def shrink(
     for each in (model, *copies):
         owners = find_owners(each)
         for name, mask in dead.items():
-            if mask.any():
+            if absorb and mask.any():
                 owners[name].absorb_units(mask.to(owners[name].unit_bn.weight.device))
         for name, cut in cuts.items():
             tensor = attrgetter(name)(each)

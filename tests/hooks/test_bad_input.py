@@ -7,7 +7,15 @@ import pytest
 from mmengine import Config
 from mmengine.runner import Runner
 
-from st_mm.hooks import FixedMaskHook, ProgressivePruneHook, ReactivateHook, SearchHook
+from st_mm.hooks import (
+    FixedMaskHook,
+    ProgressivePruneHook,
+    PruneHook,
+    ReactivateHook,
+    SearchHook,
+)
+
+ONCE = dict(type='OneShot', ratio=0.5, at=1)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +38,14 @@ from st_mm.hooks import FixedMaskHook, ProgressivePruneHook, ReactivateHook, Sea
         (ProgressivePruneHook, dict(ratio=0.9, begin=-1), 'begin'),
         (ProgressivePruneHook, dict(ratio=0.9, end=3), 'end'),
         (ProgressivePruneHook, dict(ratio=0.9, score='taylor'), 'score'),
+        (PruneHook, dict(schedule=dict(type='OneShot', ratio=0.5, at=-1)), 'at'),
+        (PruneHook, dict(schedule=ONCE, score=dict(type='snip', batches=0)), 'batches'),
+        (PruneHook, dict(schedule=ONCE, score=dict(type='synflow', rounds=0)), 'rounds'),
+        (PruneHook, dict(schedule=ONCE, scope='network'), 'scope'),
+        (PruneHook, dict(schedule=ONCE, rules=[dict(names='*', ratio=1.5)]), 'ratio'),
         (ReactivateHook, dict(on='never'), 'on'),
+        (ReactivateHook, dict(mode='gradient', share=0), 'share'),
+        (ReactivateHook, dict(mode='gradient', batches=0.5), 'batches'),
         (ReactivateHook, dict(mode='half'), 'mode'),
         (ReactivateHook, dict(scope='none'), 'scope'),
     ],
@@ -83,7 +98,7 @@ def test_training_too_short_for_the_ratio(refuses) -> None:
 
 
 def test_reactivation_without_partners(refuses) -> None:
-    refuses(ValueError, 'ReactivateHook.* needs a ProgressivePruneHook', prune=None)
+    refuses(ValueError, 'ReactivateHook.* needs a PruneHook', prune=None)
     refuses(ValueError, 'ReactivateHook.* needs a SearchHook', search=None)
 
 
@@ -186,6 +201,11 @@ def test_two_hooks_that_decide_the_same(refuses) -> None:
     refuses(ValueError, 'FixedMaskHook.* which decide the same', both)
 
 
+def test_groups_of_channels_that_a_search_would_break(refuses) -> None:
+    prune = dict(ratio=0.5, step=0.5, pattern='2:4')
+    refuses(ValueError, 'fall apart when SearchHook removes', prune=prune)
+
+
 @pytest.mark.parametrize('hook', ['search', 'prune', 'reactivate'])
 def test_hooks_out_of_turn(refuses, hook: str) -> None:
     refuses(ValueError, 'drop priority from it', **{hook: dict(priority='LOW')})
@@ -196,3 +216,8 @@ def test_search_that_never_happens_is_warned_of(tiny_config, tmp_path: Path, cap
     config.train_cfg.max_epochs = 1
     Runner.from_cfg(config).train()
     assert 'SearchHook never removes a unit' in ''.join(capfd.readouterr())
+
+
+def test_a_pattern_that_cannot_end_at_the_ratio() -> None:
+    with pytest.raises(ValueError, match=r'2:4 ends at a ratio of 0\.5'):
+        PruneHook(dict(type='OneShot', ratio=0.9, at=1), pattern='2:4')

@@ -9,11 +9,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.model import ExponentialMovingAverage
-from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from st_mm.models import AtomicBlock
-from st_mm.prune import Masks, lowest, magnitude, pack, prunable_weights, unpack
+from st_mm.prune import (
+    Change,
+    Masks,
+    choose,
+    lowest,
+    magnitude,
+    pack,
+    prunable_weights,
+    unpack,
+)
 from st_mm.search import shrink
 
 FEW = settings(max_examples=40, deadline=None, derandomize=True)
@@ -26,55 +34,6 @@ SHAPES = st.lists(
 
 def named(tensors) -> dict[str, torch.Tensor]:
     return {f'w{i}': tensor for i, tensor in enumerate(tensors)}
-
-
-# lowest
-
-
-@st.composite
-def tied_scores(draw):
-    """Scores with few different values."""
-    shapes = draw(SHAPES)
-    values = draw(st.sampled_from([[0.0], [0.0, 1.0], [0.0, 0.5, 1.0, 2.0, -1.0], None]))
-    seed = draw(st.integers(0, 2**31))
-    rng = np.random.default_rng(seed)
-    scores = [rng.choice(values, s) if values else rng.standard_normal(s) for s in shapes]
-    return named([torch.tensor(np.asarray(score), dtype=torch.float32) for score in scores])
-
-
-@FEW
-@given(tied_scores(), st.one_of(st.floats(0, 1), st.sampled_from([0.1 * i for i in range(11)])))
-def test_lowest_equals_sorting(scores, ratio) -> None:
-    flat = torch.cat([score.flatten() for score in scores.values()]).tolist()
-    k = int(ratio * len(flat))
-    masks = lowest(scores, ratio)
-    assert masks.keys() == scores.keys()
-    threshold = sorted(flat)[k - 1] if k else -float('inf')
-    for name, mask in masks.items():
-        assert mask.dtype == torch.bool
-        assert torch.equal(mask, scores[name] > threshold)
-    dropped = sum(int((~mask).sum()) for mask in masks.values())
-    assert dropped >= k
-    if len(set(flat)) == len(flat):
-        assert dropped == k
-
-
-def test_lowest_is_global() -> None:
-    masks = lowest(named([torch.arange(4.0), 10 + torch.arange(4.0)]), 0.5)
-    assert not masks['w0'].any()
-    assert masks['w1'].all()
-
-
-@pytest.mark.parametrize('ratio', [0.0, 0.1249])
-def test_ratio_below_one_weight_drops_nothing(ratio) -> None:
-    assert lowest(named([torch.zeros(8)]), ratio)['w0'].all()
-
-
-@pytest.mark.parametrize('ratio', [0.1 * i for i in range(1, 10)])
-def test_tenths_of_ten_thousand(ratio) -> None:
-    """k = int(ratio * n): not one fewer because 0.7 is a little less."""
-    (mask,) = lowest(named([torch.randperm(10000).float()]), round(ratio, 12)).values()
-    assert int((~mask).sum()) == round(ratio * 10000)
 
 
 # pack
@@ -99,149 +58,6 @@ def test_pack_of_views() -> None:
     assert torch.equal(unpack(pack(mask.T), (4, 6)), mask.T)
 
 
-# prunable weights
-
-
-def test_prunable_weights() -> None:
-    model = nn.ModuleDict(
-        dict(
-            backbone=nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.Linear(2, 2)),
-            fc=nn.Linear(2, 2),
-            neck=nn.ModuleDict(dict(fc=nn.Conv1d(2, 2, 1), norm=nn.LayerNorm(2))),
-            decode_head=nn.ModuleDict(dict(conv=nn.Conv2d(2, 2, 1), conv_seg=nn.Conv2d(2, 2, 1))),
-            auxiliary_head=nn.ModuleList([nn.ModuleDict(dict(conv_seg=nn.Conv2d(2, 2, 1)))]),
-            head=nn.ModuleDict(
-                dict(
-                    fc=nn.Linear(2, 2),
-                    final_layer=nn.Conv2d(2, 2, 1),
-                    hidden=nn.Linear(2, 2),
-                    layers=nn.ModuleList([nn.ModuleDict(dict(fc=nn.Linear(2, 2)))]),
-                )
-            ),
-            heads=nn.ModuleDict(dict(fc=nn.Linear(2, 2))),
-        )
-    )
-    weights = prunable_weights(model)
-    assert set(weights) == {
-        'backbone.0.weight',
-        'backbone.2.weight',
-        'fc.weight',
-        'neck.fc.weight',
-        'decode_head.conv.weight',
-        'head.hidden.weight',
-        'heads.fc.weight',
-    }
-    parameters = dict(model.named_parameters())
-    assert all(weights[name] is parameters[name] for name in weights)
-    assert list(weights) == [name for name in parameters if name in weights]
-    left = prunable_weights(model, ['backbone.*', '*hidden.weight'])
-    assert set(weights) - set(left) == {
-        'backbone.0.weight',
-        'backbone.2.weight',
-        'head.hidden.weight',
-    }
-
-
-SEG = dict(in_channels=8, channels=8, num_classes=3, norm_cfg=dict(type='BN'))
-LOSS = dict(type='CrossEntropyLoss')
-KEYPOINTS = dict(in_channels=8, out_channels=3)
-SIMCC = dict(**KEYPOINTS, input_size=(32, 32), in_featuremap_size=(8, 8))
-
-
-@pytest.mark.parametrize(
-    ('library', 'cfg', 'classifiers'),
-    [
-        ('mmpretrain', dict(type='LinearClsHead'), ['fc']),
-        ('mmpretrain', dict(type='MultiLabelLinearClsHead'), ['fc']),
-        ('mmpretrain', dict(type='StackedLinearClsHead', mid_channels=[8, 8]), ['layers.2.fc']),
-        ('mmpretrain', dict(type='VisionTransformerClsHead', hidden_dim=8), ['layers.head']),
-        ('mmpretrain', dict(type='DeiTClsHead'), ['layers.head', 'layers.head_dist']),
-        (
-            'mmpretrain',
-            dict(type='ConformerHead', in_channels=[8, 8]),
-            ['conv_cls_head', 'trans_cls_head'],
-        ),
-        ('mmpretrain', dict(type='EfficientFormerClsHead'), ['head', 'dist_head']),
-        ('mmpretrain', dict(type='VigClsHead', hidden_dim=8), ['fc2']),
-        ('mmpretrain', dict(type='ArcFaceClsHead'), ['norm_product']),
-        (
-            'mmpretrain',
-            dict(type='CSRAClsHead', num_heads=2, lam=0.1),
-            ['csra_heads.0.head', 'csra_heads.1.head'],
-        ),
-        (
-            'mmpretrain',
-            dict(
-                type='MultiTaskHead',
-                num_classes=None,
-                task_heads=dict(a=dict(type='LinearClsHead', num_classes=3)),
-            ),
-            ['task_heads.a.fc'],
-        ),
-        ('mmseg', dict(type='FCNHead', **SEG), ['conv_seg']),
-        ('mmseg', dict(type='ASPPHead', **SEG), ['conv_seg']),
-        (
-            'mmseg',
-            dict(type='DDRHead', loss_decode=[LOSS] * 2, **SEG),
-            ['conv_seg', 'aux_cls_seg'],
-        ),
-        (
-            'mmseg',
-            dict(type='PIDHead', loss_decode=[LOSS] * 4, **SEG),
-            ['conv_seg', 'p_cls_seg', 'd_cls_seg'],
-        ),
-        (
-            'mmpose',
-            dict(type='HeatmapHead', conv_out_channels=[8], conv_kernel_sizes=[1], **KEYPOINTS),
-            ['final_layer'],
-        ),
-        (
-            'mmpose',
-            dict(type='CPMHead', num_stages=2, deconv_out_channels=None, **KEYPOINTS),
-            ['multi_final_layers.0', 'multi_final_layers.1'],
-        ),
-        ('mmpose', dict(type='RegressionHead', in_channels=8, num_joints=3), ['fc']),
-        (
-            'mmpose',
-            dict(type='SimCCHead', deconv_out_channels=None, **SIMCC),
-            ['final_layer', 'mlp_head_x', 'mlp_head_y'],
-        ),
-        ('mmpose', dict(type='RTMCCHead', **SIMCC), ['final_layer', 'cls_x', 'cls_y']),
-    ],
-    ids=lambda value: value.get('type') if isinstance(value, dict) else '',
-)
-def test_classifiers_of_mm_heads(library, cfg, classifiers) -> None:
-    """Alone, and as one of several."""
-    if library == 'mmpretrain':
-        cfg = dict(in_channels=8, num_classes=3) | cfg
-        cfg = {key: value for key, value in cfg.items() if value is not None}
-    with DefaultScope.overwrite_default_scope(library):
-        head = MODELS.build(cfg)
-    stem = nn.Conv2d(3, 3, 1)
-    for prefix, model in {
-        'head': nn.ModuleDict(dict(stem=stem, head=head)),
-        'decode_head.0': nn.ModuleDict(dict(stem=stem, decode_head=nn.ModuleList([head]))),
-    }.items():
-        weights = prunable_weights(model)
-        left = {
-            name
-            for name, module in model.named_modules()
-            if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear))
-            and f'{name}.weight' not in weights
-        }
-        assert left == {f'{prefix}.{name}' for name in classifiers}
-
-
-def test_prunable_weights_errors() -> None:
-    model = nn.Sequential(nn.Conv2d(2, 2, 1))
-    with pytest.raises(ValueError, match=r"'stem\.\*'"):
-        prunable_weights(model, ['stem.*'])
-    with pytest.raises(ValueError, match='no prunable weights'):
-        prunable_weights(model, ['0.weight'])
-    with pytest.raises(ValueError, match='no prunable weights'):
-        prunable_weights(nn.ModuleDict(dict(head=nn.ModuleDict(dict(fc=nn.Linear(2, 2))))))
-
-
 # Masks against a reference in numpy
 
 
@@ -251,10 +67,19 @@ class Reference:
     def __init__(self, models: list[dict[str, np.ndarray]]) -> None:
         self.models = models
         self.masked = {name: np.zeros(w.shape, bool) for name, w in models[0].items()}
+        self.before = {name: np.zeros(w.shape, bool) for name, w in models[0].items()}
         self.held = set()
         self.latent = [{n: np.zeros_like(w) for n, w in model.items()} for model in models]
 
-    def update(self, keep: dict[str, np.ndarray]) -> None:
+    def update(self, keep: dict[str, np.ndarray]) -> tuple[int, int, int]:
+        """Masks; returns what has flipped, and what stays in both and in either round."""
+        flips = both = either = 0
+        for name, stays in keep.items():
+            for now, then in zip(stays.flat, (~self.before[name]).flat, strict=True):
+                flips += now != then
+                both += now and then
+                either += now or then
+            self.before[name] = ~stays
         for name, stays in keep.items():
             self.held.add(name)
             for model, latent in zip(self.models, self.latent, strict=True):
@@ -267,17 +92,20 @@ class Reference:
                     elif was:
                         model[name][i] = 0
             self.masked[name] = ~stays
+        return flips, both, either
 
-    def free(self, names, mode: str) -> int:
+    def free(self, names, mode: str, where=None) -> int:
         count = 0
         for name in [n for n in names if n in self.held]:
-            count += int(self.masked[name].sum())
+            going = self.masked[name] & (True if where is None else where[name])
+            count += int(going.sum())
             for model, latent in zip(self.models, self.latent, strict=True):
                 if mode == 'latent':
-                    model[name] = np.where(self.masked[name], latent[name], model[name])
-                latent[name][:] = 0
-            self.masked[name][:] = False
-            self.held.discard(name)
+                    model[name] = np.where(going, latent[name], model[name])
+                latent[name][going] = 0
+            self.masked[name] &= ~going
+            if where is None:
+                self.held.discard(name)
         return count
 
     def train(self, step: dict[str, np.ndarray]) -> None:
@@ -292,6 +120,7 @@ EVENTS = st.lists(
     st.one_of(
         st.tuples(st.just('update'), st.floats(0, 1), st.booleans()),
         st.tuples(st.just('free'), st.sampled_from(['latent', 'zero']), st.integers(0, 7)),
+        st.tuples(st.just('free some'), st.sampled_from(['latent', 'zero']), st.floats(0, 1)),
         st.tuples(st.just('train')),
         st.tuples(st.just('reload')),
     ),
@@ -315,13 +144,20 @@ def test_events_equal_the_reference(shapes, events, seed) -> None:
             keep = {n: torch.from_numpy(rng.random(w.shape) >= ratio) for n, w in live.items()}
             if partly:
                 keep = dict(list(keep.items())[:1])
-            masks.update(keep)
-            reference.update({n: k.numpy() for n, k in keep.items()})
+            change = masks.update(keep)
+            flips, both, either = reference.update({n: k.numpy() for n, k in keep.items()})
+            assert change.flips == flips
+            assert change.iou == (both / either if either else 1)
         elif event == 'free':
             mode, subset = args
             names = [f'w{i}' for i in range(4) if subset >> i & 1] if subset else list(live)
             freed = masks.free(names if subset else None, mode)
             assert freed == reference.free(names, mode)
+        elif event == 'free some':
+            mode, share = args
+            where = {n: torch.from_numpy(rng.random(w.shape) < share) for n, w in live.items()}
+            freed = masks.free(mode=mode, where=where)
+            assert freed == reference.free(live, mode, {n: w.numpy() for n, w in where.items()})
         elif event == 'train':
             step = {n: rng.standard_normal(w.shape).astype(np.float32) for n, w in live.items()}
             for name, weight in live.items():
@@ -331,7 +167,7 @@ def test_events_equal_the_reference(shapes, events, seed) -> None:
                 average.lerp_(live[name], 0.25)
             reference.train(step)
         else:
-            state = copy.deepcopy((masks.state(), masks.latent_state()))
+            state = copy.deepcopy((masks.state(), masks.latent_state(), masks.before_state()))
             masks = Masks(live, [ema])
             masks.load(*state)
         assert set(masks.keep) == reference.held
@@ -349,6 +185,9 @@ def test_events_equal_the_reference(shapes, events, seed) -> None:
         total = sum(w.numel() for w in live.values())
         gone = sum(int(m.sum()) for m in reference.masked.values())
         assert masks.density() == pytest.approx(1 - gone / max(total, 1))
+        assert masks.densities() == pytest.approx(
+            {n: 1 - m.sum() / max(m.size, 1) for n, m in reference.masked.items()}
+        )
     assert [id(w) for w in (*live.values(), *ema.values())] == identity
 
 
@@ -384,6 +223,31 @@ def test_zero_mode_leaves_zeros() -> None:
     assert masks.latent == [{}]
 
 
+@pytest.mark.parametrize(('mode', 'values'), [('latent', [1, 0, 3, 4]), ('zero', [0, 0, 3, 4])])
+def test_free_some(mode, values) -> None:
+    weights = named([torch.tensor([1.0, 2, 3, 4]), torch.tensor([5.0])])
+    masks = Masks(weights)
+    masks.update(dict(w0=torch.tensor([False, False, False, True]), w1=torch.tensor([False])))
+    masks.free(['w0'], where=dict(w0=torch.tensor([False, False, True, True])))
+    where = dict(w0=torch.tensor([True, False, False, False]), w1=torch.tensor([True]))
+    assert masks.free(['w0'], mode, where) == 1  # names and where: what both have
+    assert weights['w0'].tolist() == values
+    assert masks.keep['w0'].tolist() == [1, 0, 1, 1]
+    assert masks.latent[0]['w0'].tolist() == [0, 2, 0, 0]
+    assert masks.keep['w1'].tolist() == [0]
+    assert masks.free(where={}) == masks.free(where=dict(unknown=torch.tensor([True]))) == 0
+    # the next round knows what the last one was
+    assert masks.update(dict(w0=torch.tensor([False, False, False, True]))).flips == 0
+
+
+def test_free_some_of_another_shape() -> None:
+    masks = Masks(named([torch.ones(2, 2)]))
+    masks.update(dict(w0=torch.eye(2).bool()))
+    with pytest.raises(ValueError, match=r"shape \(2,\) for 'w0', the weight has \(2, 2\)"):
+        masks.free(where=dict(w0=torch.tensor([True, False])))
+    assert masks.density() == 0.5
+
+
 def test_unknown_mode_is_refused() -> None:
     masks = Masks(named([torch.ones(2)]))
     masks.update(dict(w0=torch.tensor([False, True])))
@@ -391,79 +255,62 @@ def test_unknown_mode_is_refused() -> None:
         masks.free(mode='latents')
 
 
-# rank
+# Rounds
+
+
+def test_change() -> None:
+    weights = named([torch.ones(4), torch.ones(0)])
+    masks = Masks(weights)
+    empty = torch.ones(0).bool()
+    first = masks.update(dict(w0=torch.tensor([False, True, True, True]), w1=empty))
+    assert first == Change(flips=1, iou=3 / 4)
+    masks.free()  # what is freed in between changes nothing
+    second = masks.update(dict(w0=torch.tensor([True, False, False, True]), w1=empty))
+    assert second == Change(flips=3, iou=1 / 4)
+    assert masks.update(dict(w1=empty)) == Change(0, 1)
+    assert masks.update(dict(w0=torch.zeros(4).bool())) == Change(2, 0)
+    assert masks.update(dict(w0=torch.zeros(4).bool())) == Change(0, 1)  # nothing is left at all
+
+
+def test_masked_is_what_choose_wants() -> None:
+    """A higher ratio takes none back, whatever an optimizer did; a lower one the largest."""
+    weights = named([torch.tensor([0.4, -0.3, 0.2, -0.1, 5.0, 6.0]), torch.full((6,), 0.35)])
+    masks = Masks(weights)
+    assert masks.masked() == {}
+    masks.update(choose(magnitude(weights), 3 / 12))
+    weights['w1'] -= 0.35  # live zeros go after what is masked
+    masks.update(choose({n: -s for n, s in weights.items()}, 2 / 12, masked=masks.masked()))
+    assert weights['w0'].tolist() == pytest.approx([0.4, -0.3, 0, 0, 5, 6])
+    masks.update(choose(magnitude(weights), 8 / 12, masked=masks.masked()))
+    assert weights['w0'].tolist() == pytest.approx([0.4, -0.3, 0, 0, 5, 6])
+    assert masks.keep['w1'].tolist() == [0] * 6
 
 
 @FEW
 @given(st.integers(0, 2**31), st.floats(0.1, 0.9), st.floats(0, 1))
-def test_rank_keeps_masked_weights_masked(seed, first, more) -> None:
-    """A higher ratio never frees a weight, whatever an optimizer did meanwhile."""
+def test_higher_ratio_keeps_masked_weights_masked(seed, first, more) -> None:
+    """Whatever an optimizer did meanwhile."""
     torch.manual_seed(seed)
     weights = named([torch.randn(6, 3), torch.randn(8)])
     masks = Masks(weights)
-    masks.update(lowest(masks.rank(magnitude(weights)), first))
+    masks.update(choose(magnitude(weights), first))
     before = {name: keep.clone() for name, keep in masks.keep.items()}
     for weight in weights.values():
         weight += torch.randn_like(weight)
     masks.apply()
     second = first + more * (1 - first)
-    masks.update(lowest(masks.rank(magnitude(weights)), second))
+    masks.update(choose(magnitude(weights), second, masked=masks.masked()))
     for name, keep in masks.keep.items():
         assert not (keep.bool() & ~before[name].bool()).any()
     gone = sum(int((keep == 0).sum()) for keep in masks.keep.values())
     assert gone == int(second * 26)
 
 
-def test_rank_frees_the_largest_latent_values_first() -> None:
-    weights = named([torch.tensor([0.4, -0.3, 0.2, -0.1, 5.0, 6.0])])
-    masks = Masks(weights)
-    masks.update(lowest(magnitude(weights), 4 / 6))
-    ranked = masks.rank(magnitude(weights))['w0']
-    assert (ranked[:4] < 0).all()
-    assert ranked[:4].argsort().tolist() == [3, 2, 1, 0]
-    assert ranked[4:].tolist() == [5, 6]
-    masks.update(lowest(dict(w0=ranked), 2 / 6))
-    assert weights['w0'].tolist() == pytest.approx([0.4, -0.3, 0, 0, 5, 6])
-
-
-def test_rank_leaves_live_zeros_above() -> None:
-    """Weights freed to zero are not masked: they go after the masked ones."""
-    weights = named([torch.tensor([1.0, 0.0, 3.0])])
-    masks = Masks(weights)
-    masks.update(dict(w0=torch.tensor([False, True, True])))
-    assert masks.rank(magnitude(weights))['w0'].argsort().tolist() == [0, 1, 2]
-
-
-@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize('size', ['smallest', 'tiny', 'small', 'one', 'large'])
-def test_rank_is_exact(size, dtype) -> None:
-    """Neighbours in the weights' precision are told apart, at any size; equal weights tie."""
-    limits = torch.finfo(dtype)
-    sizes = dict(
-        smallest=limits.smallest_normal * limits.eps,
-        tiny=limits.smallest_normal,
-        small=1e-3,
-        one=1,
-        large=limits.max / 8,
-    )
-    factors = torch.tensor([0, 1, 1, 2, 3, 4], dtype=dtype)
-    values = torch.cat([factors, 1 + limits.eps * factors]) * sizes[size]
-    weights = named([values.to(dtype), torch.ones(2)])
-    masks = Masks(weights)
-    masks.update(dict(w0=torch.zeros(12).bool()))
-    ranked = masks.rank(magnitude(weights))
-    past, below = masks.latent[0]['w0'], ranked['w0']
-    assert past.isfinite().all()
-    assert torch.equal(below[:, None] < below, past[:, None] < past)
-    assert (below < 0).all()
-    assert ranked['w1'].tolist() == [1, 1]
-
-
 def test_refit_hits_the_ratio_among_tiny_weights() -> None:
     weights = named([torch.randn(1000) * 1e-12, torch.randn(1000)])
     masks = Masks(weights)
     for ratio in (0.9, 0.3):
-        masks.update(lowest(masks.rank(magnitude(weights)), ratio))
+        masks.update(choose(magnitude(weights), ratio, masked=masks.masked()))
         assert sum(int((keep == 0).sum()) for keep in masks.keep.values()) == 2000 * ratio
 
 
@@ -499,6 +346,9 @@ def test_cut_alignment(seed, share) -> None:
             assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
         if when == 'masked':
             assert masks.density() == expected.density()
+            # a round later: the one before was cut as well
+            again = lowest(magnitude(masks.weights), 0.7)
+            assert masks.update(again) == expected.update(again)
             assert masks.free() == expected.free()
 
 
@@ -512,8 +362,12 @@ def test_state_goes_through_a_file(tmp_path) -> None:
     )
     masks = Masks(weights, [ema])
     masks.update({n: torch.rand(w.shape) < 0.5 for n, w in weights.items()})
-    torch.save((masks.state(), masks.latent_state()), tmp_path / 'state.pth')
-    state, latent = torch.load(tmp_path / 'state.pth', weights_only=True)
+    masks.free(['w1'])
+    state = masks.state(), masks.latent_state(), masks.before_state()
+    torch.save(state, tmp_path / 'state.pth')
+    state, latent, before = torch.load(tmp_path / 'state.pth', weights_only=True)
+    assert before.keys() == weights.keys()
+    assert state.keys() == {'w0'}
     for copies in latent:
         assert all(values.dim() == 1 for values in copies.values())
         assert sum(v.numel() for v in copies.values()) == sum(
@@ -521,13 +375,13 @@ def test_state_goes_through_a_file(tmp_path) -> None:
         )
     fresh = [{n: torch.randn_like(w) for n, w in weights.items()} for _ in range(2)]
     other = Masks(fresh[0], fresh[1:])
-    other.load(state, latent)
+    other.load(state, latent, before)
     for ours, theirs in zip(other.aligned(), masks.aligned(), strict=True):
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     for each in fresh:
-        for name, weight in each.items():
-            assert torch.equal(weight == 0, masks.keep[name] == 0)
+        assert torch.equal(each['w0'] == 0, masks.keep['w0'] == 0)
+        assert (each['w1'] != 0).all()
 
 
 def test_load_without_a_past() -> None:
@@ -535,6 +389,7 @@ def test_load_without_a_past() -> None:
     state = dict(w0=dict(shape=[4], bits=pack(torch.tensor([1, 0, 1, 0]))))
     masks = Masks(weights, [named([torch.ones(4)])])
     masks.load(state, None)
+    assert masks.before_state()['w0']['bits'].tolist() == state['w0']['bits'].tolist()
     assert [w['w0'].tolist() for w in masks.sets] == [[1, 0, 1, 0]] * 2
     assert masks.free() == 2
     assert weights['w0'].tolist() == [1, 0, 1, 0]
@@ -557,7 +412,9 @@ def test_load_errors_change_nothing(state) -> None:
     entries = {n: dict(shape=s, bits=pack(torch.zeros(s))) for n, s in state.items()}
     with pytest.raises(ValueError, match='ticket record has a mask'):
         masks.load(entries, None)
-    assert masks.keep == {}
+    with pytest.raises(ValueError, match='ticket record has a mask'):
+        masks.load({}, None, entries)
+    assert masks.keep == masks.before == {}
     assert all((weight == 1).all() for weight in weights.values())
 
 
@@ -612,6 +469,17 @@ def test_apply_keeps_identity_and_live_values() -> None:
     assert masks.weights['w'] is weight
     assert torch.equal(weight.detach(), expected)
     assert weight.grad_fn is None
+
+
+@pytest.mark.parametrize('how', ['update', 'load'])
+def test_masks_have_the_memory_format_of_the_weights(how) -> None:
+    """Or the product of `apply` is not fused."""
+    weight = torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)
+    masks = Masks(dict(w=weight))
+    masks.update(dict(w=torch.rand(4, 3, 2, 2) < 0.5))
+    if how == 'load':
+        masks.load(masks.state(), masks.latent_state())
+    assert masks.keep['w'].stride() == weight.stride()
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])

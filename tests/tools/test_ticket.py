@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 
 from st_mm.analysis.checkpoints import build_model
+from st_mm.hooks import ProgressivePruneHook
 from st_mm.prune import Masks, lowest, magnitude, prunable_weights
 from st_mm.search import find_owners, shrink
 from st_mm.ticket import Ticket
@@ -102,11 +103,8 @@ def ticket() -> dict:
     masks = Masks(prunable_weights(model))
     masks.update(lowest(magnitude(masks.weights), 0.5))
     record.masks = masks.state()
-    record.config = dict(
-        ProgressivePruneHook=dict(
-            by_epoch=True, ratio=0.5, interval=1, step=0.5, score='magnitude', skip=[]
-        )
-    )
+    hook = ProgressivePruneHook(ratio=0.5, interval=1, step=0.5)
+    record.config = dict(ProgressivePruneHook=hook.config())
     record.events = [dict(kind='prune', unit='epoch', t=1, ratio=0.5, density=0.5)]
     meta = dict(
         cfg=config.pretty_text,
@@ -128,7 +126,7 @@ def test_show_a_ticket(ticket, tmp_path):
     out = '\n'.join(line.rstrip() for line in done.stdout.splitlines())
     for part in (
         'training checkpoint', 'tiny\n', 'BaseSegDataset, data/x/, 3 classes',
-        '2 epochs, 20 iterations', 'prune every epoch: 50% more by magnitude',
+        '2 epochs, 20 iterations', 'prune every epoch: 50% more; by magnitude',
         '1 prune (the last at epoch 1, to 50%)', 'EncoderDecoder at 3x32x64',
         'density 0.5', 'published approximation', 'neck.block.depthwise.k3', '1 of them dead',
     ):  # fmt: skip

@@ -1,0 +1,42 @@
+"""What a score may look at in a run: training batches that leave the training alone."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from mmengine.runner import Runner
+from torch import Tensor
+
+from st_mm.prune import Evidence
+from st_mm.random_state import frozen_random_state
+from st_mm.search import calibration_batches
+
+from .run_state import Moment, bare_model
+
+
+def evidence_at(runner: Runner, moment: Moment, batches: int) -> Evidence:
+    """Evidence at a moment of training, the same one for a resumed run.
+
+    Args:
+        runner (Runner): The run.
+        moment (Moment): When.
+        batches (int): Number of training batches on each rank.
+    """
+    model = bare_model(runner)
+    seed = (runner.seed or 0) * 1_000_003 + moment.iteration
+    draw = partial(calibration_batches, model, runner.train_dataloader, batches, seed)
+    return Evidence(model, draw, training_loss, partial(picture_shape, draw), seed)
+
+
+def picture_shape(draw: Callable[[], Iterator[Any]]) -> Sequence[int]:
+    """(channels, height, width) of the pictures in a batch."""
+    with frozen_random_state():
+        batch = next(draw())
+    inputs = batch['inputs'] if isinstance(batch, dict) else batch[0]
+    return inputs.shape[1:]
+
+
+def training_loss(model: Any, batch: Any) -> Tensor:
+    """The loss of an mm model as training sees it, summed over its parts."""
+    losses = model(**batch, mode='loss') if isinstance(batch, dict) else model(*batch, mode='loss')
+    return model.parse_losses(losses)[0]

@@ -1,0 +1,33 @@
+"""InitialCheckpointHook: the weights that training starts from, to rewind to."""
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from .run_state import follow_shapes
+
+INITIAL = 'initial.pth'
+
+
+@HOOKS.register_module()
+class InitialCheckpointHook(Hook):
+    """Save ``initial.pth`` before the first step (LT-Init, see :class:`~st_mm.rewind.TicketInit`).
+
+    A resumed training has it already.
+    """
+
+    priority = 'VERY_LOW'  # behind the hooks that begin the ticket record
+
+    def before_train(self, runner: Runner) -> None:
+        """Save the weights as the first iteration will see them."""
+        if runner._resume or runner.iter:
+            return
+        follow_shapes(runner)  # EMAHook, which decides what is saved, has copied others
+        runner.save_checkpoint(
+            runner.work_dir,
+            INITIAL,
+            save_optimizer=False,
+            save_param_scheduler=False,
+            meta=dict(epoch=0, iter=0),
+            backend_args=dict(backend='atomic'),
+        )

@@ -1,0 +1,146 @@
+"""The criterion: a score, the pool of weights it competes in, and the pattern they go in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from .evidence import Evidence, Weights
+from .patterns import PATTERNS, Pattern
+from .rounds import iterate
+from .schedule import is_integer
+from .scope import SCOPES, Rule, choose
+from .scores import SCORES, Score
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """Which weights go first, as a config describes it.
+
+    Attributes:
+        score (str): Name of a score.
+        options (tuple[tuple[str, Any]]): Its options. Defaults to none.
+        batches (int): Batches that scores may look at, on each rank. Defaults to 10.
+        rounds (int): Rounds of scoring and masking until a ratio is reached. Defaults to 1.
+        scope (str): Pool within which weights compete. Defaults to ``'global'``.
+        rules (tuple[Rule]): Exceptions by weight name. Defaults to none.
+        pattern (Pattern, optional): Weights that go together. Defaults to None.
+    """
+
+    score: str
+    options: tuple[tuple[str, Any], ...] = ()
+    batches: int = 10
+    rounds: int = 1
+    scope: str = 'global'
+    rules: tuple[Rule, ...] = ()
+    pattern: Pattern | None = None
+
+    @classmethod
+    def build(
+        cls,
+        score: str | Mapping[str, Any] = 'magnitude',
+        scope: str = 'global',
+        rules: Sequence[Mapping[str, Any]] = (),
+        pattern: str | Mapping[str, Any] | None = None,
+    ) -> 'Criterion':
+        """Build a criterion from a config.
+
+        Args:
+            score (str | dict): Name of the score; or a dict of ``type``, ``batches``, ``rounds``
+                and the score's own options.
+            scope (str): Name of the scope.
+            rules (Sequence[dict]): Arguments of :class:`Rule`.
+            pattern (str | dict, optional): As ``'2:4'``, or a dict of ``type`` and arguments.
+
+        Raises:
+            ValueError: If a name is unknown or an argument out of its range.
+        """
+        options: dict[str, Any] = dict(type=score) if isinstance(score, str) else dict(score)
+        name = options.pop('type', None)
+        if name not in SCORES.module_dict:
+            known = ', '.join(sorted(SCORES.module_dict))
+            raise ValueError(f'score must be one of {known}, got {name!r}')
+        counts: dict[str, Any] = {key: options.pop(key, COUNTS[key]) for key in COUNTS}
+        for key, value in counts.items():
+            if not is_integer(value, 1):
+                raise ValueError(f'{key} must be an integer of at least 1, got {value!r}')
+        if scope not in SCOPES:
+            raise ValueError(f'scope must be one of {", ".join(SCOPES)}, got {scope!r}')
+        return cls(
+            name,
+            tuple(options.items()),
+            **counts,
+            scope=scope,
+            rules=tuple(Rule(**rule) for rule in rules),
+            pattern=None if pattern is None else PATTERNS.build(pattern),
+        )
+
+    def config(self) -> dict[str, Any]:
+        """The arguments of :meth:`build`, in plain types."""
+        counts = {key: getattr(self, key) for key in COUNTS}
+        pattern: Any = self.pattern
+        if pattern is not None:
+            pattern = dict(type=type(pattern).__name__, **asdict(pattern))
+        return dict(
+            score=dict(type=self.score, **counts, **dict(self.options)),
+            scope=self.scope,
+            rules=[asdict(rule) for rule in self.rules],
+            pattern=pattern,
+        )
+
+    def check(self, ratio: float) -> None:
+        """Make sure that the pattern can end at a ratio.
+
+        Raises:
+            ValueError: If it cannot.
+        """
+        if self.pattern is not None:
+            self.pattern.check(ratio)
+
+    def fitting(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Leave out the weights that the pattern does not fit: they stay dense."""
+        fits = None if self.pattern is None else self.pattern.fits
+        return {name: w for name, w in weights.items() if fits is None or fits(w.shape)}
+
+    def choose(
+        self,
+        weights: Weights,
+        evidence: Evidence,
+        ratio: float,
+        share: float = 1.0,
+        masked: Mapping[str, tuple[Tensor, Tensor]] | None = None,
+    ) -> dict[str, Tensor]:
+        """Choose the weights that stay.
+
+        Args:
+            weights (Mapping[str, Tensor]): Prunable weights by name.
+            evidence (Evidence): What the score may look at.
+            ratio (float): Share to drop, in [0, 1].
+            share (float): Share of its final ratio that the schedule has reached. Defaults to 1.
+            masked (Mapping[str, tuple[Tensor, Tensor]], optional): What is masked already, and
+                the values behind it, see :func:`choose`. Defaults to None: nothing is.
+
+        Returns:
+            dict[str, Tensor]: Bool masks of the weights' shapes, True for what stays.
+
+        Raises:
+            TypeError: If the score does not take its options.
+            ValueError: If the score cannot be had, or the ratio not be reached.
+        """
+        score: Score = partial(SCORES.get(self.score), **dict(self.options))
+        drop = partial(
+            choose,
+            scope=self.scope,
+            rules=self.rules,
+            pattern=self.pattern,
+            masked=masked,
+            share=share,
+        )
+        held = sum(int(where.sum()) for where, _ in (masked or {}).values())
+        start = held / max(sum(weight.numel() for weight in weights.values()), 1)
+        return iterate(score, weights, evidence, ratio, self.rounds, drop, start)
+
+
+COUNTS = dict(batches=10, rounds=1)

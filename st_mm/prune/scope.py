@@ -1,0 +1,211 @@
+"""Scopes: how many weights each tensor loses."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from math import prod
+
+import torch
+from torch import Tensor
+
+from .patterns import Order, Pattern, Unstructured, count
+from .prunable import matches
+from .schedule import is_integer, is_number
+
+Shapes = Mapping[str, Sequence[int]]
+Pools = list[tuple[list[str], int]]  # names of the weights of each pool, how many of them go
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An exception for the weights of some names.
+
+    Attributes:
+        names (str): Shell pattern of weight names.
+        ratio (float, optional): Each of these weights is pruned to this ratio by itself, and the
+            rest of the network to the schedule's ratio among itself; in [0, 1). Defaults to
+            None: the schedule's ratio.
+        min_per_channel (int): Weights that stay in each output channel (dim 0), those of the
+            largest scores; all where a channel has no more. Defaults to 0.
+
+    Raises:
+        ValueError: If a field is out of its range.
+    """
+
+    names: str
+    ratio: float | None = None
+    min_per_channel: int = 0
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.names, str) and self.names):
+            raise ValueError(f'names must be a shell pattern of weight names, got {self.names!r}')
+        if self.ratio is not None and not (is_number(self.ratio) and 0 <= self.ratio < 1):
+            raise ValueError(
+                f"ratio must be at least 0 and below 1, got {self.ratio!r} for '{self.names}'"
+            )
+        if not is_integer(self.min_per_channel, 0):
+            raise ValueError(
+                'min_per_channel must be an integer of at least 0, got '
+                f"{self.min_per_channel!r} for '{self.names}'"
+            )
+
+
+def assign(rules: Sequence[Rule], names: Iterable[str]) -> dict[str, Rule]:
+    """Find the rule of each weight: the first that matches.
+
+    Args:
+        rules (Sequence[Rule]): The rules.
+        names (Iterable[str]): Names of the prunable weights.
+
+    Returns:
+        dict[str, Rule]: Rules by weight name, for the weights that have one.
+
+    Raises:
+        ValueError: If a rule matches none of the weights.
+    """
+    names = list(names)
+    for rule in rules:
+        if not any(matches(name, [rule.names]) for name in names):
+            raise ValueError(f"the rule for '{rule.names}' matches no prunable weight")
+    first: dict[str, Rule] = {}
+    for rule in rules:
+        for name in names:
+            if matches(name, [rule.names]):
+                first.setdefault(name, rule)
+    return first
+
+
+def _global(shapes: Shapes, ratio: float) -> Pools:
+    """One threshold over all weights."""
+    return [(list(shapes), count(ratio, sum(map(prod, shapes.values()))))]
+
+
+def _layer(shapes: Shapes, ratio: float) -> Pools:
+    """The same ratio in each weight."""
+    return [([name], count(ratio, prod(shape))) for name, shape in shapes.items()]
+
+
+def _erk(shapes: Shapes, ratio: float) -> Pools:
+    """Densities after Erdos-Renyi, with kernels (Mocanu 2018, Evci 2020 Section 3).
+
+    A density is proportional to sum(shape) / prod(shape); where that exceeds 1, the weight stays
+    dense and the others make up for it.
+    """
+    sizes = {name: prod(shape) for name, shape in shapes.items()}
+    kept = dict.fromkeys(shapes, 0.0)  # weights that stay, in theory
+    left, sparse = (1 - ratio) * sum(sizes.values()), [n for n, size in sizes.items() if size]
+    while sparse:
+        factor = left / sum(sum(shapes[name]) for name in sparse)
+        kept |= {name: min(factor * sum(shapes[name]), sizes[name]) for name in sparse}
+        dense = [name for name in sparse if kept[name] == sizes[name]]
+        if not dense:
+            break
+        left -= sum(sizes[name] for name in dense)
+        sparse = [name for name in sparse if name not in dense]
+    # rounded as running totals, so that all together they are int(ratio * n)
+    totals = [0.0, *accumulate(sizes[name] - kept[name] for name in shapes)]
+    gone = [b - a for a, b in pairwise(count(1, total) for total in totals)]
+    return [([name], k) for name, k in zip(shapes, gone, strict=True)]
+
+
+SCOPES: dict[str, Callable[[Shapes, float], Pools]] = {
+    'global': _global,
+    'layer': _layer,
+    'erk': _erk,
+}
+
+
+def choose(
+    scores: Mapping[str, Tensor],
+    ratio: float,
+    scope: str = 'global',
+    rules: Sequence[Rule] = (),
+    pattern: Pattern | None = None,
+    masked: Mapping[str, tuple[Tensor, Tensor]] | None = None,
+    share: float = 1.0,
+) -> dict[str, Tensor]:
+    """Choose the weights that stay.
+
+    Args:
+        scores (Mapping[str, Tensor]): Scores by weight name, of any sign.
+        ratio (float): Share to drop, in [0, 1].
+        scope (str): ``'global'`` drops what is lowest in the whole network (published),
+            ``'layer'`` the same share of each weight, ``'erk'`` less of small weights
+            (Erdos-Renyi-Kernel). Defaults to ``'global'``.
+        rules (Sequence[Rule]): Exceptions by weight name; the first that matches counts.
+            Defaults to none.
+        pattern (Pattern, optional): Which weights go together; what does not fit it stays dense
+            and is not counted. Defaults to None: each by itself.
+        masked (Mapping[str, tuple[Tensor, Tensor]], optional): What is masked (bool) and the
+            values behind it, by weight name (:meth:`~st_mm.prune.Masks.masked`): these go before
+            all others, those of the smallest values first. Defaults to None: nothing is.
+        share (float): Share of its final ratio that the schedule has reached, in [0, 1]: the
+            rules' own ratios are multiplied by it. Defaults to 1.
+
+    Returns:
+        dict[str, Tensor]: Bool masks of the scores' shapes, True for what stays.
+
+    Raises:
+        ValueError: If an argument is out of its range, a score is nan, or the ratio cannot be
+            reached.
+    """
+    for argument, value in (('ratio', ratio), ('share', share)):
+        if not (is_number(value) and 0 <= value <= 1):
+            raise ValueError(f'{argument} must be at least 0 and at most 1, got {value!r}')
+    if scope not in SCOPES:
+        raise ValueError(f'scope must be one of {", ".join(SCOPES)}, got {scope!r}')
+    pattern = pattern or Unstructured()
+    if pattern.uniform and scope == 'erk':
+        raise ValueError(
+            f'{pattern} drops the same share of each weight, which the scope erk cannot change: '
+            "set scope to 'layer'"
+        )
+    of_weight = assign(rules, scores)
+    masked = masked or {}
+    orders: dict[str, Order] = {}
+    own: Pools = []
+    for name, score in scores.items():
+        if not pattern.fits(score.shape):
+            continue
+        rule = of_weight.get(name, NO_RULE)
+        orders[name] = _order(name, score, masked.get(name), rule.min_per_channel)
+        if rule.ratio is not None:
+            if rule.ratio:
+                pattern.check(rule.ratio)
+            own.append(([name], count(rule.ratio * share, score.numel())))
+    exceptions = {name for names, _ in own for name in names}
+    rest = {name: scores[name].shape for name in orders if name not in exceptions}
+    masks = {name: torch.ones_like(score, dtype=torch.bool) for name, score in scores.items()}
+    for names, k in own + SCOPES[scope](rest, ratio):
+        if names:
+            masks |= pattern.keep({name: orders[name] for name in names}, k)
+    return masks
+
+
+NO_RULE = Rule('*')
+
+
+def _order(
+    name: str, score: Tensor, masked: tuple[Tensor, Tensor] | None, min_per_channel: int
+) -> Order:
+    where, latent = masked or (torch.zeros_like(score, dtype=torch.bool), score)
+    order = Order(score, latent.abs(), where, min_per_channel)
+    if (score.isnan() | order.value.isnan()).any():
+        raise ValueError(f"a score of '{name}' is nan: has the training diverged?")
+    return order
+
+
+def lowest(scores: Mapping[str, Tensor], ratio: float) -> dict[str, Tensor]:
+    """Build the masks that drop the lowest scores of the whole network.
+
+    With n scores and k = int(ratio * n), everything up to the k-th smallest score goes, ties
+    included (the published threshold).
+
+    Args:
+        scores (Mapping[str, Tensor]): Scores by weight name.
+        ratio (float): Share to drop, in [0, 1].
+
+    Returns:
+        dict[str, Tensor]: Bool masks of the scores' shapes, True for what stays.
+    """
+    return choose(scores, ratio)

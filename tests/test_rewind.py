@@ -1,0 +1,140 @@
+"""A ticket's architecture and masks start from any weights of the run that drew it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import MODELS
+from torch import nn
+
+from st_mm.rewind import plain_state, read_ticket, surplus_units
+from st_mm.search import find_owners
+from st_mm.ticket import KEY, Ticket, load_checkpoint
+
+
+@pytest.fixture(scope='module')
+def lottery(tiny_config: Callable[..., Config], tmp_path_factory) -> Path:
+    """A run of three epochs that keeps its initial weights and ends in a ticket."""
+    work_dir = tmp_path_factory.mktemp('lottery') / 'run'
+    config = tiny_config(work_dir, prune=dict(interval=1, step=0.3, end=3), reactivate=None)
+    config.custom_hooks.append(dict(type='InitialCheckpointHook'))
+    config.train_cfg.max_epochs = 3
+    config.custom_hooks[1].interval = 1
+    Runner.from_cfg(config).train()
+    config.dump(work_dir / 'config.py')
+    return work_dir
+
+
+def _build(lottery: Path, **init_cfg: str) -> nn.Module:
+    config = Config.fromfile(lottery / 'config.py')
+    init_default_scope('mmseg')
+    config.model.init_cfg = dict(type='Ticket', checkpoint=str(lottery / 'epoch_3.pth'), **init_cfg)
+    model = MODELS.build(config.model)
+    model.init_weights()
+    return model
+
+
+def test_initial_weights_are_those_before_the_first_step(lottery: Path) -> None:
+    initial = load_checkpoint(lottery / 'initial.pth')
+    assert (initial['meta']['epoch'], initial['meta']['iter']) == (0, 0)
+    assert 'optimizer' not in initial
+    ticket = Ticket.from_meta(initial['meta'])
+    assert ticket.units
+    assert not ticket.masks
+    assert not ticket.events
+    state = initial['state_dict']
+    for name, tensor in state.items():
+        if name.endswith('running_mean'):
+            assert not tensor.any(), name
+    assert torch.equal(state['backbone.stem.0.bn.weight'], torch.ones(4))
+
+
+@pytest.mark.parametrize('weights', ['initial.pth', 'epoch_1.pth', 'epoch_2.pth'])
+def test_weights_are_those_of_the_original_units(lottery: Path, weights: str) -> None:
+    source = load_checkpoint(lottery / weights)
+    present = Ticket.from_meta(source['meta']).units
+    ticket = read_ticket(lottery / 'epoch_3.pth')
+    model = _build(lottery, weights=str(lottery / weights))
+    ticket.check(model)
+    assert len(surplus_units(ticket, present)) == len(find_owners(model))
+    removed = 0
+    for name, owner in find_owners(model).items():
+        start = 0
+        rows = []
+        for group, indices in present[name].items():
+            place = {unit: start + position for position, unit in enumerate(indices)}
+            rows += [place[unit] for unit in ticket.units[name][group]]
+            start += len(indices)
+        removed += start - len(rows)
+        full = source['state_dict'][f'{name}.expand.weight']
+        assert torch.equal(owner.expand.weight, full[rows]), name
+    assert removed or weights == 'epoch_2.pth'
+    head = 'decode_head.conv_seg.weight'
+    assert torch.equal(model.state_dict()[head], source['state_dict'][head])
+
+
+def test_trained_weights_are_the_tickets(lottery: Path) -> None:
+    expected = load_checkpoint(lottery / 'epoch_3.pth')['state_dict']
+    state = _build(lottery).state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
+
+
+def test_random_weights_are_a_slice_of_a_fresh_supernet(lottery: Path) -> None:
+    ticket = read_ticket(lottery / 'epoch_3.pth')
+    torch.manual_seed(7)
+    model = _build(lottery, weights='random')
+    ticket.check(model)
+    torch.manual_seed(7)
+    config = Config.fromfile(lottery / 'config.py')
+    fresh = MODELS.build(config.model)
+    fresh.init_weights()
+    name, owner = next(iter(find_owners(fresh).items()))
+    units = [u for group in owner.unit_groups() for u in ticket.units[name][group]]
+    first = ticket.units[name]['k3']
+    assert units
+    sliced = find_owners(model)[name].expand.weight[: len(first)]
+    assert torch.equal(sliced, owner.expand.weight[first])
+
+
+def test_later_weights_lack_units(lottery: Path) -> None:
+    early, late = read_ticket(lottery / 'epoch_1.pth'), read_ticket(lottery / 'epoch_3.pth')
+    assert surplus_units(late, early.units)
+    with pytest.raises(ValueError, match='not there to start from'):
+        surplus_units(early, late.units)
+
+
+@pytest.mark.parametrize('shuffle', [False, True])
+@pytest.mark.parametrize('weights', ['random', 'initial.pth'])
+def test_retraining_a_rewound_ticket(
+    lottery: Path, tiny_config: Callable[..., Config], tmp_path: Path, weights: str, shuffle: bool
+) -> None:
+    """RR-Init, LT-Init and ST w/ RP: architecture and density stay, masked weights are zeros."""
+    path = str(lottery / 'epoch_3.pth')
+    config = tiny_config(tmp_path / 'run', search=None, prune=None, reactivate=None)
+    weights = weights if weights == 'random' else str(lottery / weights)
+    config.model.init_cfg = dict(type='Ticket', checkpoint=path, weights=weights)
+    config.custom_hooks.append(dict(type='FixedMaskHook', checkpoint=path, shuffle=shuffle))
+    config.train_cfg.max_epochs = 1
+    config.param_scheduler[0].total_steps = 1
+    Runner.from_cfg(config).train()
+    trained = load_checkpoint(tmp_path / 'run' / 'epoch_1.pth')
+    ticket, before = Ticket.from_meta(trained['meta']), read_ticket(path)
+    assert ticket.units == before.units
+    kept = sum(int(ticket.mask(name).sum()) for name in ticket.masks)
+    assert kept == sum(int(before.mask(name).sum()) for name in before.masks)
+    same = all(torch.equal(ticket.mask(name), before.mask(name)) for name in ticket.masks)
+    assert same != shuffle
+    for name in ticket.masks:
+        assert not plain_state(trained)[name][~ticket.mask(name)].any()
+
+
+def test_a_file_without_a_record_is_refused(lottery: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(lottery / 'epoch_3.pth')
+    checkpoint['meta'].pop(KEY)
+    torch.save(checkpoint, tmp_path / 'plain.pth')
+    with pytest.raises(ValueError, match=r'plain\.pth has no ticket record'):
+        read_ticket(tmp_path / 'plain.pth')
