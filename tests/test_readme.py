@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 from mmengine import Config
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
 
+from st_mm.prune import SCHEDULES, SCOPES, SCORES
 from st_mm.ticket import load_checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +22,12 @@ DOCUMENTS = [ROOT / 'README.md', *sorted(ROOT.glob('configs/*/README.md'))]
 def blocks(document: Path, language: str) -> list[str]:
     """Fenced code blocks of a language."""
     return re.findall(rf'```{language}\n(.*?)```', document.read_text(), flags=re.DOTALL)
+
+
+def python_block(words: str) -> str:
+    """The README's one block of Python that has some words in it."""
+    [found] = [block for block in blocks(ROOT / 'README.md', 'python') if words in block]
+    return found
 
 
 def commands() -> list[list[str]]:
@@ -79,15 +88,48 @@ def test_links_lead_to_files() -> None:
 
 @pytest.mark.slow
 def test_inherited_config(tmp_path: Path) -> None:
-    [_, inherited, _] = blocks(ROOT / 'README.md', 'python')
-    (tmp_path / 'child.py').write_text(inherited)
+    (tmp_path / 'child.py').write_text(python_block('batch_size=16'))
     assert Config.fromfile(tmp_path / 'child.py').train_dataloader.batch_size == 16
+
+
+def test_every_argument_of_the_prune_hook() -> None:
+    found: dict = {}
+    exec(python_block("type='PruneHook'"), found)
+    hook = HOOKS.build(found['pruning'])
+    assert (hook.criterion.scope, hook.criterion.score) == ('erk', 'snip')
+    table = (ROOT / 'README.md').read_text()
+    for names in (SCHEDULES.module_dict, SCORES.module_dict, SCOPES):
+        assert all(f'`{name}`' in table for name in names)
+
+
+@pytest.mark.slow
+def test_starting_a_ticket_again(ticket_run: Path, toy_streets: Path, tmp_path: Path) -> None:
+    text = python_block("type='Ticket'")
+    for epoch, ours in (('30', 6), ('2', 2)):
+        path = f'work_dirs/demo/epoch_{epoch}.pth'
+        assert path in text
+        text = text.replace(path, str(ticket_run / f'epoch_{ours}.pth'))
+    base = "__import__('st_mm').config_path('toy/hr-supernet-slim_8b-30e_toy-streets-128x256.py')"
+    assert base in text
+    (tmp_path / 'child.py').write_text(text.replace(base, repr(str(ticket_run / 'config.py'))))
+    config = Config.fromfile(tmp_path / 'child.py')
+    config.custom_hooks = config.custom_hooks[-1:]
+    config.train_cfg.max_epochs = config.param_scheduler[0].total_steps = 1
+    config.work_dir = str(tmp_path / 'run')
+    config.visualizer.name = config.experiment_name = 'again'
+    Runner.from_cfg(config).train()
+    before, after = (
+        load_checkpoint(path)['meta']['ticket']
+        for path in (ticket_run / 'epoch_6.pth', tmp_path / 'run' / 'epoch_1.pth')
+    )
+    assert after['units'] == before['units']
+    assert after['masks'].keys() == before['masks'].keys()
 
 
 @pytest.mark.slow
 def test_pruning_somebody_elses_network(toy_streets: Path, tmp_path: Path) -> None:
     """The README's config, in a project outside the repository, by mim, from training to test."""
-    drop_in, *_ = blocks(ROOT / 'README.md', 'python')
+    drop_in = python_block('mmseg::pspnet')
     assert 'interval=6000, end=64000' in drop_in
     config = tmp_path / 'pspnet.py'
     config.write_text(
@@ -126,7 +168,7 @@ model = dict(pretrained=None, data_preprocessor=dict(size=(64, 128)))
 
 @pytest.mark.slow
 def test_loading_a_ticket(ticket_run: Path, toy_streets: Path, tiny_config: Callable) -> None:
-    *_, load = blocks(ROOT / 'README.md', 'python')
+    load = python_block('inference_model')
     picture = next((toy_streets / 'leftImg8bit' / 'test').rglob('*.png'))
     names = {
         'work_dirs/demo/supertickets-p90-slim_8b-30e_toy-streets-128x256.py': 'config.py',

@@ -1,15 +1,14 @@
 """What a score may look at in a run: training batches that leave the training alone."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from mmengine.runner import Runner
-from torch import Tensor
 
 from st_mm.prune import Evidence
 from st_mm.random_state import frozen_random_state
-from st_mm.search import calibration_batches
+from st_mm.search import calibration_batches, training_loss
 
 from .run_state import Moment, bare_model
 
@@ -25,7 +24,8 @@ def evidence_at(runner: Runner, moment: Moment, batches: int) -> Evidence:
     model = bare_model(runner)
     seed = (runner.seed or 0) * 1_000_003 + moment.iteration
     draw = partial(calibration_batches, model, runner.train_dataloader, batches, seed)
-    return Evidence(model, draw, training_loss, partial(picture_shape, draw), seed)
+    shape = cache(partial(picture_shape, draw))  # asked for in every round of a score
+    return Evidence(model, draw, training_loss, shape, seed)
 
 
 def picture_shape(draw: Callable[[], Iterator[Any]]) -> Sequence[int]:
@@ -34,9 +34,3 @@ def picture_shape(draw: Callable[[], Iterator[Any]]) -> Sequence[int]:
         batch = next(draw())
     inputs = batch['inputs'] if isinstance(batch, dict) else batch[0]
     return inputs.shape[1:]
-
-
-def training_loss(model: Any, batch: Any) -> Tensor:
-    """The loss of an mm model as training sees it, summed over its parts."""
-    losses = model(**batch, mode='loss') if isinstance(batch, dict) else model(*batch, mode='loss')
-    return model.parse_losses(losses)[0]

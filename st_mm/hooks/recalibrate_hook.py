@@ -8,7 +8,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from st_mm.search import calibration_batches, forward_loss, frozen_random_state, recalibrate
+from st_mm.random_state import frozen_random_state
+from st_mm.search import calibration_batches, recalibrate, training_loss
 
 from .run_state import RunState, averaged_models, bare_model
 
@@ -54,7 +55,7 @@ class RecalibrateHook(Hook):
         with frozen_random_state():
             seed = (runner.seed or 0) * 1_000_003 + iteration
             loader = runner.train_dataloader
-            recalibrate(models, calibration_batches(live, loader, batches, seed), forward_loss)
+            recalibrate(models, calibration_batches(live, loader, batches, seed), training_loss)
         for ema in shared:
             for ours, theirs in zip(live.buffers(), ema.module.buffers(), strict=True):
                 ours.data.copy_(theirs.data)

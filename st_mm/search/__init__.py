@@ -1,7 +1,7 @@
 """Which units live: search units, their penalty, and their removal."""
 
 from .calibration import recalibrate
-from .calibration_data import calibration_batches, forward_loss, frozen_random_state
+from .calibration_data import calibration_batches, training_loss
 from .penalty import PenaltyGradient, penalty, ramp
 from .shrink import Cut, shrink
 from .units import (
@@ -22,8 +22,6 @@ __all__ = [
     'count_units',
     'dead_units',
     'find_owners',
-    'forward_loss',
-    'frozen_random_state',
     'importance',
     'input_sizes',
     'penalty',
@@ -31,6 +29,7 @@ __all__ = [
     'recalibrate',
     'saved_macs',
     'shrink',
+    'training_loss',
     'unit_costs',
     'units_macs',
 ]

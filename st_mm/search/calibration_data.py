@@ -1,22 +1,24 @@
 """The batches that BN is recalibrated over: training data that leaves the training alone."""
 
-import random
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.dist import get_dist_info
 from mmengine.model import BaseModel
-from torch import nn
+from torch import Tensor
 from torch.utils.data import DataLoader
+
+from st_mm.random_state import seed_everything
 
 
 def calibration_batches(
     model: BaseModel, loader: DataLoader[Any], number: int, seed: int
 ) -> Iterator[Any]:
     """Draw preprocessed training batches without touching the loader's own order.
+
+    Rank r takes every N-th sample from the r-th on, as mmengine's ``DefaultSampler`` deals them: N
+    ranks see as a whole the batches that one rank sees with N times the batch size.
 
     Args:
         model (BaseModel): The mm model whose ``data_preprocessor`` is used.
@@ -33,38 +35,18 @@ def calibration_batches(
     batch_size = loader.batch_size or loader.batch_sampler.batch_size  # type: ignore[union-attr]
     order = np.random.default_rng(seed).permutation(len(dataset))
     seed_everything(seed + rank)
-    for batch in range(number):
-        first = (batch * world_size + rank) * batch_size
-        indices = order.take(range(first, first + batch_size), mode='wrap')
+    total = world_size * batch_size
+    for first in range(0, number * total, total):
+        indices = order.take(range(first + rank, first + total, world_size), mode='wrap')
         samples = loader.collate_fn([dataset[int(index)] for index in indices])
         yield model.data_preprocessor(samples, training=True)
 
 
-def forward_loss(model: nn.Module, batch: Any) -> None:
-    """Run a model the way training does, so that every BN layer sees the batch."""
+def training_loss(model: Any, batch: Any) -> Tensor:
+    """The loss of an mm model on a preprocessed batch, as training has it: all its parts summed."""
     if isinstance(batch, dict):
-        model(**batch, mode='loss')
+        losses = model(**batch, mode='loss')
     else:
-        model(*batch, mode='loss')
-
-
-def seed_everything(seed: int) -> None:
-    """Seed every generator that datasets and augmentations draw from."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-
-
-@contextmanager
-def frozen_random_state() -> Iterator[None]:
-    """Give every random generator its state back afterwards."""
-    python, numpy_, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy_)
-        torch.set_rng_state(cpu)
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)
+        losses = model(*batch, mode='loss')
+    loss: Tensor = model.parse_losses(losses)[0]
+    return loss

@@ -171,6 +171,8 @@ def test_weights_that_a_loss_does_not_reach() -> None:
         scores = SCORES.get(name)(prunable_weights(model), evidence)
         assert not scores['unused.weight'].any()
         assert scores['used.weight'].all()
+    with pytest.raises(ValueError, match='depends on none of the weights'):
+        evidence.gradients({'unused.weight': model.unused.weight})
 
 
 def test_a_weight_under_two_names() -> None:
