@@ -44,9 +44,6 @@ def calibration_batches(
 
 def training_loss(model: Any, batch: Any) -> Tensor:
     """The loss of an mm model on a preprocessed batch, as training has it: all its parts summed."""
-    if isinstance(batch, dict):
-        losses = model(**batch, mode='loss')
-    else:
-        losses = model(*batch, mode='loss')
+    losses = model(**batch, mode='loss') if isinstance(batch, dict) else model(*batch, mode='loss')
     loss: Tensor = model.parse_losses(losses)[0]
     return loss
