@@ -53,9 +53,21 @@ class Ticket:
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any]) -> 'Ticket | None':
-        """Read the record from the ``meta`` of a checkpoint; None if it has none."""
+        """Read the record from the ``meta`` of a checkpoint; None if it has none.
+
+        Raises:
+            ValueError: If the record has entries that this version does not know.
+        """
         record = meta.get(KEY)
-        return None if record is None else cls(**record)
+        if record is None:
+            return None
+        if unknown := sorted(record.keys() - cls.__dataclass_fields__.keys()):
+            drawn = record.get('versions', {}).get('st_mm', 'unknown')
+            raise ValueError(
+                f'the ticket record has entries that st_mm {__version__} does not know '
+                f'({", ".join(unknown)}): it was written by version {drawn}, update st_mm'
+            )
+        return cls(**record)
 
     def to_meta(self) -> dict[str, Any]:
         """The record in plain types and tensors, as ``weights_only`` loading wants it."""

@@ -12,7 +12,7 @@ import st_mm
 from st_mm.models import AtomicBlock, TokenMixer
 from st_mm.prune import Masks, lowest, magnitude, prunable_weights
 from st_mm.search import shrink
-from st_mm.ticket import Ticket, library_versions, load_checkpoint
+from st_mm.ticket import KEY, Ticket, library_versions, load_checkpoint
 
 
 def build() -> nn.ModuleDict:
@@ -241,3 +241,9 @@ def test_loading_runs_no_code(tmp_path) -> None:
     path = saved(tmp_path, dict(meta={}, state_dict={}, x=Evil()))
     with pytest.raises(ValueError, match='can be read'):
         load_checkpoint(path)
+
+
+def test_a_record_of_another_version_says_so() -> None:
+    meta = {KEY: dict(units={}, rooms=3, versions=dict(st_mm='9.9.9'))}
+    with pytest.raises(ValueError, match=r'does not know \(rooms\): .* version 9\.9\.9'):
+        Ticket.from_meta(meta)

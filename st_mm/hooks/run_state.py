@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, NamedTuple
 from weakref import WeakKeyDictionary
 
+import torch
 from mmengine.hooks import EMAHook
 from mmengine.model import BaseAveragedModel, is_model_wrapper
 from mmengine.optim import OptimWrapper
@@ -160,11 +161,18 @@ def optim_wrapper(runner: Runner) -> OptimWrapper:
 
 
 def rewrap(runner: Runner) -> None:
-    """Build the distributed wrapper (and the compiled step) anew around a changed model."""
+    """Build the distributed wrapper and the compiled step anew around a changed model.
+
+    Dynamo counts how often it has compiled a function for other shapes, and leaves it to eager
+    execution after eight times; so it forgets what it has compiled.
+    """
     if is_model_wrapper(runner.model):
         model = runner.model.module
         runner.model = None  # the old reducer has to go before the new one comes
         runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
+    if runner.cfg.get('compile'):
+        vars(runner.model).pop('train_step', None)  # the compiled one, which hides the class's
+        torch.compiler.reset()
         runner._maybe_compile('train_step')
 
 
