@@ -263,6 +263,12 @@ def test_tidying_a_work_dir(tmp_path) -> None:
     files.tidy_work_dir(tmp_path)
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_2.pth')
 
+    for name in ('initial.pth', 'best_mIoU_epoch_1.pth'):
+        (tmp_path / name).write_bytes(b'x')
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_3.pth'))  # removed meanwhile
+    files.tidy_work_dir(tmp_path)
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_2.pth')
+
     (tmp_path / 'last_checkpoint').write_text('elsewhere/epoch_9.pth')
     files.tidy_work_dir(tmp_path)
     assert (tmp_path / 'last_checkpoint').read_text() == 'elsewhere/epoch_9.pth'

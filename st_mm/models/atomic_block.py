@@ -100,15 +100,16 @@ class AtomicBlock(TicketModule, BaseModule):
         if not self.expand.out_channels:
             height, width = (-(-size // self.stride) for size in x.shape[-2:])
             return self._touch_empty(x.new_zeros(x.shape[0], self.out_channels, height, width))
-        hidden = F.relu(self.expand_bn(self.expand(x)))  # (B, units, H, W)
+        hidden = self.expand_bn(self.expand(x))  # (B, units, H, W)
         widths = list(self.unit_groups().values())
+        # ReLU behind the split: what it returns is dense, so that no convolution has to copy it
         paths = [
-            conv(part)
+            conv(F.relu(part))
             for (_, conv), part in zip(self._kernels(), hidden.split(widths, 1), strict=True)
             if conv.out_channels
         ]
         hidden = paths[0] if len(paths) == 1 else torch.cat(paths, 1)
-        mixed = self.project(F.relu(self.depthwise_bn(hidden)))
+        mixed = self.project(F.relu(self.depthwise_bn(hidden), inplace=True))
         return mixed if len(paths) == len(widths) else self._touch_empty(mixed)
 
     def _touch_empty(self, x: Tensor) -> Tensor:

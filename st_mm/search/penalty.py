@@ -48,11 +48,12 @@ class PenaltyGradient:
         costs (Mapping[str, Tensor]): (units,) cost per owner.
 
     Attributes:
-        strength (float): rho, scaled as the loss is scaled (accumulation, AMP). Starts at 0.
+        strength (float | Tensor): rho, scaled as the loss is scaled (accumulation, AMP); a scalar
+            tensor is never read on the host. Starts at 0.
     """
 
     def __init__(self, owners: Mapping[str, UnitOwner], costs: Mapping[str, Tensor]) -> None:
-        self.strength = 0.0
+        self.strength: float | Tensor = 0.0
         self._owners = owners
         self.update(costs)
         self._handles = [
@@ -76,8 +77,9 @@ class PenaltyGradient:
         scale = self._owners[name].unit_bn.weight
 
         def add(gradient: Tensor) -> Tensor:
-            if not self.strength:
-                return gradient
-            return gradient.addcmul(self._costs[name], scale.detach().sign(), value=self.strength)
+            cost, sign, strength = self._costs[name], scale.detach().sign(), self.strength
+            if isinstance(strength, Tensor):
+                return gradient.addcmul(cost * sign, strength)
+            return gradient.addcmul(cost, sign, value=strength) if strength else gradient
 
         return add

@@ -1,0 +1,5 @@
+# S+P by magnitude: the searched network is pruned at once, and trained on under its masks.
+_base_ = ['../_base_/retrain/camvid.py', '../_base_/search_then_prune.py']
+
+load_from = 'work_dirs/ablations/camvid/search/epoch_40.pth'
+custom_hooks = [_base_.ema, _base_.prune, _base_.initial]

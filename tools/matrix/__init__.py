@@ -1,0 +1,1 @@
+"""Matrices of trainings: which there are, and how they come to run."""

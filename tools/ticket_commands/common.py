@@ -1,0 +1,81 @@
+"""What the commands share: how they describe themselves, what they read and write."""
+
+import argparse
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from st_mm.analysis.checkpoints import Opened, open_checkpoint
+from st_mm.files import write_atomically
+from st_mm.prune import Masks, prunable_weights
+from st_mm.rewind import read_ticket
+
+EPILOG = """\
+examples:
+{examples}
+{note}
+Exit codes: 0 done, 1 a file could not be written, 2 wrong arguments or a file that is no mm
+checkpoint, contradicts itself, or does not fit the command.
+"""
+RUN_AS_PYTHON = """
+The config in a checkpoint is run as Python: open only files from people you trust."""
+
+
+def add_command(
+    commands: argparse._SubParsersAction,
+    run: Callable[[argparse.Namespace, Console], None],
+    examples: list[str],
+    note: str = RUN_AS_PYTHON,
+    **texts: str,
+) -> argparse.ArgumentParser:
+    """Adds the command of a function, under its name."""
+    lines = '\n'.join(f'  python tools/ticket.py {example}' for example in examples)
+    parser = commands.add_parser(
+        run.__name__,
+        epilog=EPILOG.format(examples=lines, note=note),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **texts,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_source_and_target(parser: argparse.ArgumentParser) -> None:
+    """Adds SRC, DST and --force."""
+    parser.add_argument('source', type=Path, metavar='SRC', help='the ticket, a .pth file')
+    parser.add_argument('target', type=Path, metavar='DST', help='the .pth file to write')
+    parser.add_argument('--force', action='store_true', help='overwrite DST')
+
+
+def check_target(options: argparse.Namespace) -> None:
+    """Refuses to overwrite, before any work is done."""
+    if options.target.exists() and not options.force:
+        raise FileExistsError(
+            f'{options.target} is there already: choose another name, or overwrite it with --force'
+        )
+
+
+def open_ticket(path: Path) -> Opened:
+    """Opens a checkpoint whose record is there, and is that of its weights."""
+    ticket = read_ticket(path)
+    opened = open_checkpoint(path)
+    ticket.check(opened.model)
+    Masks(prunable_weights(opened.model)).load(ticket.masks, None)
+    return opened
+
+
+def save(checkpoint: dict[str, Any], path: Path) -> None:
+    """Writes a checkpoint, whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def save_json(plain: dict[str, Any], path: Path) -> None:
+    """Writes figures, whole or not at all."""
+    write_atomically(path, (json.dumps(plain, indent=2) + '\n').encode())

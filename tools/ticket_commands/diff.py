@@ -1,0 +1,41 @@
+"""ticket.py diff: what two tickets have in common."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from st_mm.analysis import tables
+from st_mm.analysis.compare import compare
+
+from .common import add_command, open_ticket, save_json
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    parser = add_command(
+        commands,
+        diff,
+        examples=[
+            'diff work_dirs/NAME/epoch_100.pth work_dirs/NAME/epoch_430.pth',
+            'diff a.pth b.pth --layers --json diff.json',
+        ],
+        help='what two tickets of one supernet have in common: units and masks',
+        description='Compare two tickets of one supernet: the search units that both have kept, '
+        'and the masks over the weights of these. Units go by their place in the supernet, '
+        'whatever the search has removed since. IoU: kept in both, as a share of kept in either.',
+    )
+    parser.add_argument('first', type=Path, metavar='A', help='a ticket, a .pth file')
+    parser.add_argument('second', type=Path, metavar='B', help='another one')
+    parser.add_argument('--layers', action='store_true', help='list the masks of every layer too')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to a file too')
+
+
+def diff(options: argparse.Namespace, console: Console) -> None:
+    """Prints the comparison of two tickets."""
+    paths = (str(options.first), str(options.second))
+    first, second = map(open_ticket, paths)
+    found = compare(first.ticket, second.ticket, first.supernet, second.supernet)
+    console.print(tables.comparison(found, paths, options.layers))
+    if options.json:
+        save_json(dict(paths=paths, **found.to_dict()), options.json)

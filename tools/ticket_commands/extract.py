@@ -1,0 +1,40 @@
+"""ticket.py extract: the ticket alone, without what only its training needs."""
+
+import argparse
+
+from rich.console import Console
+
+from st_mm.analysis import tables
+from st_mm.rewind import plain_state, read_ticket
+from st_mm.ticket import load_checkpoint
+
+from .common import add_command, add_source_and_target, check_target, save
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    parser = add_command(
+        commands,
+        extract,
+        examples=[
+            'extract work_dirs/NAME/epoch_430.pth ticket.pth',
+            'extract work_dirs/NAME/epoch_430.pth ticket.pth --force',
+        ],
+        note='\nTo go on with a training, keep its own checkpoint: the slim one has no optimizer.',
+        help='a slim file: weights, masks and config, without optimizer and schedulers',
+        description='Write the weights of a ticket with its record, config and classes, as the '
+        'training saved them for tests (those of the EMA, if it has one). Optimizer, schedulers, '
+        'the other set of weights, latent weights and logs stay behind.',
+    )
+    add_source_and_target(parser)
+
+
+def extract(options: argparse.Namespace, console: Console) -> None:
+    """Writes the slim file, prints both sizes."""
+    check_target(options)
+    read_ticket(options.source)
+    before = options.source.stat().st_size
+    checkpoint = load_checkpoint(options.source)
+    save(dict(meta=checkpoint['meta'], state_dict=plain_state(checkpoint)), options.target)
+    after = options.target.stat().st_size
+    console.print(tables.sizes([(options.source, before), (options.target, after)]))

@@ -1,0 +1,72 @@
+"""ticket.py show: what a checkpoint has kept."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from st_mm.analysis import tables
+from st_mm.analysis.checkpoints import find_input_shape, open_checkpoint
+from st_mm.analysis.report import report
+
+from .common import add_command, save_json
+
+
+def input_shape(text: str) -> tuple[int, ...]:
+    """3x512x1024 -> (3, 512, 1024)."""
+    sizes = text.lower().split('x')
+    if len(sizes) != 3 or not all(size.isdecimal() and int(size) for size in sizes):
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not CHANNELSxHEIGHTxWIDTH, such as 3x512x1024'
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def side(text: str) -> int:
+    """A number of pixels: 1 or more."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number of pixels')
+    return int(text)
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    parser = add_command(
+        commands,
+        show,
+        examples=[
+            'show work_dirs/NAME/epoch_430.pth',
+            'show ticket.pth --input-shape 3x512x1024',
+            'show ticket.pth --shape 512 1024 --layers --json ticket.json',
+        ],
+        help='what a checkpoint has kept: units, parameters, density, MACs',
+        description='Show where a checkpoint comes from and what search and pruning have left of '
+        'its supernet. Works for any mm checkpoint: as trained, as published, of a stock model.',
+    )
+    parser.add_argument('checkpoint', type=Path, metavar='CKPT', help='a .pth file')
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument(
+        '--input-shape', type=input_shape, metavar='CxHxW',
+        help="picture that MACs are counted for (the search's, else that of training)",
+    )  # fmt: skip
+    sizes.add_argument(
+        '--shape', type=side, nargs=2, metavar=('H', 'W'), help='the same, for 3 channels'
+    )
+    parser.add_argument('--layers', action='store_true', help='list every layer as well')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to a file too')
+
+
+def show(options: argparse.Namespace, console: Console) -> None:
+    """Prints the report over a checkpoint."""
+    opened = open_checkpoint(options.checkpoint)
+    shape = (3, *options.shape) if options.shape else options.input_shape
+    shape = shape or find_input_shape(opened.config, opened.ticket)
+    found = report(opened.supernet, opened.model, opened.ticket, shape)
+    console.print(tables.header(opened.facts, opened.ticket))
+    console.print()
+    console.print(tables.blocks(found))
+    if options.layers:
+        console.print(tables.layers(found.layers))
+    console.print(tables.summary(found))
+    if options.json:
+        save_json(dict(facts=vars(opened.facts), **found.to_dict()), options.json)
