@@ -80,7 +80,7 @@ def test_tools_take_their_options(words: list[str]) -> None:
 
 
 def test_links_lead_to_files() -> None:
-    for document in DOCUMENTS:
+    for document in (*DOCUMENTS, *ROOT.glob('docs/*.md')):
         for link in re.findall(r'\]\(([^)]+)\)', document.read_text()):
             if not link.startswith('http'):
                 assert (document.parent / link).exists(), f'{document.name}: {link}'

@@ -13,7 +13,7 @@ from st_mm.search import find_owners
 from st_mm.search.shrink import Cut, plan_cuts
 from st_mm.ticket import Ticket
 
-from .report import _skipped
+from .report import population
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def compare(first: Ticket, second: Ticket, supernet: nn.Module, other: nn.Module
 
     cuts, other_cuts = plan_cuts(owners, lost), plan_cuts(owners, other_lost)
     shared = plan_cuts(owners, {name: lost[name] | other_lost[name] for name in owners})
-    own, others = (prunable_weights(supernet, _skipped(ticket)) for ticket in (first, second))
+    own, others = (population(supernet, ticket) for ticket in (first, second))
     kept, other_kept = _kept(first, weights, cuts), _kept(second, weights, other_cuts)
     layers = []
     for name in weights:

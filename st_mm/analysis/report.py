@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from st_mm.prune import prunable_weights
+from st_mm.prune import Criterion, prunable_weights
 from st_mm.search import find_owners
 from st_mm.ticket import Ticket
 
@@ -177,7 +177,7 @@ def report(
         ValueError: If the ticket record contradicts the weights, the model has no prunable
             weights, or it cannot take such a picture.
     """
-    weights = prunable_weights(model, _skipped(ticket))
+    weights = population(model, ticket)
     if ticket is not None:
         ticket.check(model)
         _check_masks(ticket, weights)
@@ -198,12 +198,21 @@ def report(
     return TicketReport(type(model).__name__, tuple(input_shape), blocks, layers, totals)
 
 
-def _skipped(ticket: Ticket | None) -> Sequence[str]:
-    """Patterns of the weights that the ticket's pruning left alone."""
-    for hook in ('ProgressivePruneHook', 'PruneHook', 'FixedMaskHook'):
-        if ticket is not None and hook in ticket.config:
-            return ticket.config[hook].get('skip', ())
-    return ()
+def population(model: nn.Module, ticket: Ticket | None) -> dict[str, Tensor]:
+    """The weights that densities count: those that a ticket's pruning may have masked.
+
+    Args:
+        model (nn.Module): The model.
+        ticket (Ticket, optional): Its record; None for every prunable weight.
+
+    Returns:
+        dict[str, Tensor]: Weights by name.
+    """
+    config = {} if ticket is None else ticket.config
+    hooks = [config[name] for name in ('ProgressivePruneHook', 'PruneHook') if name in config]
+    hook = next(iter(hooks), config.get('FixedMaskHook', {}))
+    criterion = Criterion.build(pattern=hook.get('pattern'))
+    return criterion.fitting(prunable_weights(model, hook.get('skip', ())))
 
 
 def _check_masks(ticket: Ticket, weights: Mapping[str, Tensor]) -> None:

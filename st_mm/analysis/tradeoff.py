@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from rich import box
 from rich.table import Table
 
@@ -13,6 +14,7 @@ from .report import Cost
 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, '#E69F00', '#56B4E9', BLACK)
 MARKERS = 'ovs^DPX*<>'
+MARGIN = 1.6  # rows of one ratio cost nearly the same: no zooming into their differences
 HEADER = ('params', 'nonzero', 'MACs', 'nonzero')
 
 
@@ -97,7 +99,12 @@ def plot_tradeoff(points: Sequence[Point], metric: str) -> Figure:
                 linewidth=1.2,
                 label=label,
             )
+        costs = [getattr(point.nonzero, name) for point in points]
         axis.set_xscale('log')
+        axis.set_xlim(min(costs) / MARGIN, max(costs) * MARGIN)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+        axis.xaxis.set_major_formatter(EngFormatter())
+        axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xlabel({'macs': 'MACs', 'params': 'parameters'}[name] + ' (nonzero)')
         axis.spines[['top', 'right']].set_visible(False)
         axis.grid(color='0.9', linewidth=0.6)

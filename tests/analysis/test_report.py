@@ -11,7 +11,7 @@ from torch import nn
 
 from st_mm.analysis import count_macs, count_params, tables
 from st_mm.analysis.checkpoints import build_model, find_input_shape, load_strictly
-from st_mm.analysis.report import Cost, Kept, TicketReport, report
+from st_mm.analysis.report import Cost, Kept, TicketReport, population, report
 from st_mm.hooks import ProgressivePruneHook, PruneHook
 from st_mm.models import AtomicBlock
 from st_mm.prune import Masks, lowest, magnitude, prunable_weights
@@ -221,6 +221,15 @@ def test_schedule_in_words():
     )
     assert 'after search steps' in free
     assert tables.describe_schedule({}) == ['none']
+
+
+def test_weights_that_a_pattern_does_not_fit_are_not_counted(drawn):
+    _, model, ticket, _ = drawn
+    pruner = PruneHook(dict(type='OneShot', ratio=0.5, at=0), pattern='2:4')
+    ticket.config = dict(PruneHook=pruner.config())
+    everything = prunable_weights(model)
+    fitting = [w for w in everything.values() if w.dim() > 1 and w.shape[1] % 4 == 0]
+    assert len(population(model, ticket)) == len(fitting) < len(everything)
 
 
 @pytest.mark.parametrize(
