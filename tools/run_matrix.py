@@ -10,6 +10,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from matrix.plan import ROOT, Plan, Row, read
@@ -61,8 +63,9 @@ def changes(texts: list[str]) -> dict[str, object]:
     return parser.parse_args(texts).changes or {}
 
 
-def lock(work_dir: Path) -> int:
-    """Hold the work dir; returns the file descriptor of the lock.
+@contextmanager
+def lock(work_dir: Path) -> Iterator[int]:
+    """Hold the work dir; gives the file descriptor of the lock, which others may hold as well.
 
     Raises:
         ValueError: If somebody else holds it.
@@ -71,12 +74,14 @@ def lock(work_dir: Path) -> int:
     held = os.open(work_dir / '.lock', os.O_CREAT | os.O_RDWR)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield held
     except BlockingIOError:
         raise ValueError(
             f'another call, or a training that one has left behind, is at work in {work_dir}: '
             'wait for it, or end it'
         ) from None
-    return held
+    finally:
+        os.close(held)
 
 
 def point(row: Row, result: dict, metric: str) -> Point:
@@ -104,7 +109,7 @@ def compare(folder: Path, measured: list[tuple[Row, dict]], metric: str) -> None
         console.print(os.path.relpath(folder / name), soft_wrap=True)
 
 
-def show(workers: list[Worker]) -> None:
+def show(workers: Iterable[Worker]) -> None:
     """Say what would run."""
     for worker in workers:
         training = worker.training
@@ -124,33 +129,28 @@ def main() -> int:
         folder = options.matrix.resolve().parent
         plan = Plan(matrix, folder, work_dir, ratios, changes(options.cfg_options))
         tested = {row.training for row in plan.rows}
-        workers = [
-            Worker(training, training in tested, matrix.input_shape, options.cfg_options)
+        workers = {
+            training: Worker(training, training in tested, matrix.input_shape, options.cfg_options)
             for training in plan.trainings
-        ]
-        for worker in workers:
+        }
+        for worker in workers.values():
             worker.check()
         if options.dry_run:
-            show(workers)
+            show(workers.values())
             return 0
-        held = lock(work_dir)
-    except (ValueError, OSError) as error:
+        with lock(work_dir) as held, bars(console) as progress:
+            if prepare := matrix.get('prepare'):
+                subprocess.run([sys.executable, *prepare], cwd=ROOT, check=True)
+            todo = [worker for worker in workers.values() if not worker.done]
+            failed = run(todo, options.jobs, held, progress)
+    except (ValueError, OSError, subprocess.CalledProcessError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-
-    if prepare := matrix.get('prepare'):
-        subprocess.run([sys.executable, *prepare], cwd=ROOT, check=True)
-    try:
-        with bars(console) as progress:
-            todo = [worker for worker in workers if not worker.done]
-            failed = run(todo, options.jobs, held, progress)
     except KeyboardInterrupt:
         console.print('stopped; the same command goes on from the last checkpoints')
         return 130
-    by_training = {worker.training: worker for worker in workers}
-    measured = [
-        (row, by_training[row.training].result()) for row in plan.rows if row.training not in failed
-    ]
+    rows = [row for row in plan.rows if row.training not in failed]
+    measured = [(row, workers[row.training].result()) for row in rows]
     if measured:
         compare(work_dir / options.matrix.stem, measured, matrix.metric)
     for training, log in failed.items():

@@ -81,6 +81,11 @@ class ReactivateHook(TicketHook):
         self.by_epoch = leader.by_epoch
         if self.pruner.by_epoch != leader.by_epoch:
             raise ValueError(f'SearchHook and {type(self.pruner).__name__} must agree on by_epoch')
+        if self.scope == 'searched' and not find_owners(bare_model(runner)):
+            raise ValueError(
+                "ReactivateHook(scope='searched') frees weights of search units alone, of which "
+                f"{type(bare_model(runner)).__name__} has none: set scope='all'"
+            )
         super().before_train(runner)
 
     def _partner(self, runner: Runner, kind: type) -> Any:

@@ -23,6 +23,8 @@ from torch import nn
 
 from st_mm.ticket import KEY, load_checkpoint
 
+pytestmark = pytest.mark.slow
+
 Entries = dict[str, Any]
 
 PIXELS = 64
@@ -265,9 +267,6 @@ def _density(state: dict[str, torch.Tensor], names: Iterable[str]) -> float:
     return sum(int(w.count_nonzero()) for w in weights) / sum(w.numel() for w in weights)
 
 
-# --- our supernet ---
-
-
 @pytest.fixture(scope='module', params=OURS)
 def library(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -301,14 +300,12 @@ def run(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return work_dir
 
 
-@pytest.mark.slow
 def test_events_of_our_supernet(run: Path) -> None:
     events = load_checkpoint(run / f'epoch_{EPOCHS}.pth')['meta'][KEY]['events']
     assert [(event['kind'], event['t']) for event in events] == EVENTS
     assert all(event['removed'] for event in events if event['kind'] == 'search')
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('weights', ['state_dict', 'ema_state_dict'])
 def test_density_of_our_supernet(run: Path, weights: str) -> None:
     for epoch, density in DENSITIES.items():
@@ -319,7 +316,6 @@ def test_density_of_our_supernet(run: Path, weights: str) -> None:
         assert not any(name.startswith('head.') for name in names)
 
 
-@pytest.mark.slow
 def test_evaluation_sees_the_network_of_the_checkpoint(
     config: Config, run: Path, tmp_path: Path
 ) -> None:
@@ -335,7 +331,6 @@ def test_evaluation_sees_the_network_of_the_checkpoint(
         assert metrics == {name: line[name] for name in metrics}
 
 
-@pytest.mark.slow
 @torch.no_grad()
 def test_loading_our_supernet(library: str, config: Config, run: Path, tmp_path: Path) -> None:
     """By mm's own functions, bit for bit what plain torch gives."""
@@ -351,7 +346,6 @@ def test_loading_our_supernet(library: str, config: Config, run: Path, tmp_path:
     assert torch.equal(loaded.eval()(pictures, None, mode='tensor'), expected)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('library', THEIRS)
 def test_a_network_of_theirs(library: str, data: dict, tmp_path: Path, monkeypatch) -> None:
     """Trained from a config of theirs, tested by the command line."""

@@ -82,6 +82,11 @@ def test_search_without_units(refuses) -> None:
     refuses(ValueError, 'SearchHook needs a model with search units', _stock_model)
 
 
+def test_reactivation_that_would_free_nothing(refuses) -> None:
+    refuses(ValueError, "EncoderDecoder has none: set scope='all'", _stock_model, search=None,
+            reactivate=dict(on='prune'))  # fmt: skip
+
+
 def test_prune_without_weights(refuses) -> None:
     refuses(ValueError, 'has no prunable weights', prune=dict(skip=['*']), search=None,
             reactivate=None)  # fmt: skip
