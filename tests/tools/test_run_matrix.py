@@ -33,6 +33,7 @@ def plan_of(path: Path, *ratios: float, **options: object) -> Plan:
     return Plan(matrix, path.parent, Path('work'), ratios or matrix.ratios, options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('dataset', EPOCHS)
 def test_every_row_is_a_config(dataset: str) -> None:
     search, retrain = EPOCHS[dataset]
@@ -138,6 +139,17 @@ def test_two_jobs_run_at_once_and_a_child_waits(tmp_path: Path) -> None:
     child = Scripted(tmp_path / 'child', look, parent=one)
     failed, _ = run_all([one, child, two], 2, tmp_path)
     assert not failed
+
+
+def test_one_call_at_a_time(tmp_path: Path) -> None:
+    with (
+        run_matrix.lock(tmp_path),
+        pytest.raises(ValueError, match='is at work in'),
+        run_matrix.lock(tmp_path),
+    ):
+        pass
+    with run_matrix.lock(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize(
