@@ -24,11 +24,13 @@ def parser(description: str) -> argparse.ArgumentParser:
     return arguments
 
 
-def build_runner(args: argparse.Namespace, **changes: object) -> Runner:
+def build_runner(args: argparse.Namespace, resume: str | None = None, **changes: object) -> Runner:
     """Build the runner of a config, as changed on the command line and by keyword.
 
     Args:
         args (argparse.Namespace): What :func:`parser` has parsed.
+        resume (str, optional): A checkpoint to go on from; ``'auto'`` for the last one of the work
+            dir, where there is one: else the run begins, with ``load_from`` if the config says so.
         **changes: Top-level fields of the config.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -39,4 +41,8 @@ def build_runner(args: argparse.Namespace, **changes: object) -> Runner:
     name = os.path.splitext(os.path.basename(args.config))[0]
     config.work_dir = args.work_dir or config.get('work_dir') or os.path.join('work_dirs', name)
     config.update(changes)
+    if resume and resume != 'auto':
+        config.update(resume=True, load_from=resume)
+    elif resume and os.path.exists(os.path.join(config.work_dir, 'last_checkpoint')):
+        config.update(resume=True, load_from=None)
     return Runner.from_cfg(config)

@@ -16,11 +16,7 @@ def main() -> int:
         help='go on from a checkpoint, or from the last one of the work dir',
     )
     args = arguments.parse_args()
-    changes: dict[str, object] = {}
-    if args.resume:
-        changes['resume'] = True
-        changes['load_from'] = None if args.resume == 'auto' else args.resume
-    build_runner(args, **changes).train()
+    build_runner(args, resume=args.resume).train()
     return 0
 
 

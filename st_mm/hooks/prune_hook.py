@@ -108,7 +108,7 @@ class PruneHook(MaskHook):
                 f'{"epochs" if self.by_epoch else "iterations"}, not {self.schedule.ratio:g}: '
                 f'change its schedule, {self.schedule}'
             )
-        if last == total:
+        if last == total > 0:  # where nothing is trained at all, nothing trains sparse
             runner.logger.warning(
                 f'the last prune falls on the end of training ({total}): the ticket never trains '
                 'at its final sparsity; let the schedule end at about 80 % of the training'

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from st_mm.ticket import load_checkpoint
+
 ROOT = Path(__file__).parents[2]
 CONFIG = 'supertickets-p90-slim_8b-30e_toy-streets-128x256.py'
 
@@ -36,3 +38,21 @@ def test_mim_in_an_installed_package(toy_streets: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
         assert str(site) in done.stdout
     assert (tmp_path / 'run' / 'epoch_2.pth').is_file()
+
+
+@pytest.mark.slow
+def test_resuming_a_run_that_loads_a_ticket(tiny_config, ticket_run: Path, tmp_path: Path) -> None:
+    """`--resume` begins with `load_from` where there is nothing to go on from, and then goes on."""
+    config = tiny_config(tmp_path / 'run', search=None, prune=None, reactivate=None)
+    config.custom_hooks.append(dict(type='FixedMaskHook'))
+    config.load_from = str(ticket_run / 'epoch_6.pth')
+    config.param_scheduler = [dict(type='ConstantLR', factor=1.0)]
+    for epochs in (1, 2):
+        config.train_cfg.max_epochs = epochs
+        config.dump(tmp_path / 'config.py')
+        command = [sys.executable, ROOT / 'tools' / 'train.py', tmp_path / 'config.py', '--resume']
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        saved = load_checkpoint(tmp_path / 'run' / f'epoch_{epochs}.pth')
+        assert saved['meta']['epoch'] == epochs
+        assert saved['meta']['ticket']['masks']
