@@ -1,6 +1,6 @@
 """What two tickets of one supernet have in common: their units, and their masks over weights."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -127,7 +127,7 @@ def _check_supernets(first: Ticket, second: Ticket, supernet: nn.Module, other: 
     """Refuse tickets whose units or weights do not correspond."""
     sides = (
         (first.total, second.total, 'the units'),
-        (_shapes(supernet), _shapes(other), 'a weight of shape'),
+        (_shapes(supernet), _shapes(other), 'the shape'),
     )
     for ours, theirs, what in sides:
         for name in (*ours, *theirs):
@@ -178,8 +178,11 @@ def _overlap(name: str, first: Tensor, second: Tensor) -> Overlap:
     )
 
 
-def _sum(rows: Iterable[Overlap]) -> Overlap:
-    figures = [(row.total, row.both, row.first_only, row.second_only) for row in rows]
-    return (
-        Overlap('', *map(sum, zip(*figures, strict=True))) if figures else Overlap('', 0, 0, 0, 0)
+def _sum(rows: Sequence[Overlap]) -> Overlap:
+    return Overlap(
+        '',
+        total=sum(row.total for row in rows),
+        both=sum(row.both for row in rows),
+        first_only=sum(row.first_only for row in rows),
+        second_only=sum(row.second_only for row in rows),
     )

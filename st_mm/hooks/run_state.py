@@ -171,6 +171,8 @@ def rewrap(runner: Runner) -> None:
         runner.model = None  # the old reducer has to go before the new one comes
         runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
     if runner.cfg.get('compile'):
+        groups = optim_wrapper(runner).optimizer.param_groups
+        groups[:] = map(dict, groups)  # paramwise_cfg leaves ConfigDicts, on which dynamo fails
         vars(runner.model).pop('train_step', None)  # the compiled one, which hides the class's
         torch.compiler.reset()
         runner._maybe_compile('train_step')

@@ -69,11 +69,11 @@ def test_compiled_training_is_the_eager_one(
             search=dict(interval=1, rho=0.1, warmup=0, threshold=0.997),
             prune=dict(interval=1, step=0.9, end=1),
             train_cfg=dict(max_epochs=2, val_interval=3),  # of 2 iterations
-            # no paramwise_cfg: its groups are ConfigDicts, on which dynamo of torch 2.13 fails
             optim_wrapper=dict(
                 _delete_=True,
                 type='OptimWrapper',
-                optimizer=dict(type='SGD', lr=0.02, momentum=0.9),
+                optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
+                paramwise_cfg=dict(norm_decay_mult=0),
             ),
             param_scheduler=[dict(type='ConstantLR', factor=1.0)],
             compile=dict(backend=backend) if compiled else False,

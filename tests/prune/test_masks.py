@@ -501,3 +501,44 @@ def test_half_precision() -> None:
     masks.apply()
     assert weight.dtype == torch.float16
     assert sum(int((w == 0).sum()) for w in masks.weights.values()) == 10
+
+
+def test_latent_weights_are_the_published_ones() -> None:
+    """Three prunes with frees between, against weights that a mask multiplies in every forward."""
+    inputs, targets = torch.randn(32, 6), torch.randn(32, 3)
+    ours = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+    published = {name: p.detach().clone().requires_grad_() for name, p in ours.named_parameters()}
+    mask = {name: torch.ones_like(p) for name, p in published.items() if name.endswith('weight')}
+    masks = Masks({name: p for name, p in ours.named_parameters() if name in mask})
+    optimizers = [
+        torch.optim.SGD(parameters, lr=0.1)
+        for parameters in (ours.parameters(), published.values())
+    ]
+
+    def forward(parameters: dict) -> torch.Tensor:
+        seen = {name: p * mask[name] if name in mask else p for name, p in parameters.items()}
+        return torch.func.functional_call(ours, seen, (inputs,))
+
+    def train() -> None:
+        outputs = (lambda: ours(inputs), lambda: forward(published))
+        for optimizer, run in zip(optimizers, outputs, strict=True):
+            optimizer.zero_grad()
+            (run() - targets).square().mean().backward()
+            optimizer.step()
+        masks.apply()
+
+    for ratio in (0.3, 0.6, 0.9):
+        train()
+        masks.update(choose(magnitude(masks.weights), ratio, masked=masks.masked()))
+        size = torch.cat([(published[name] * mask[name]).detach().abs().flatten() for name in mask])
+        threshold = size.kthvalue(int(ratio * len(size))).values
+        mask = {name: (published[name].detach().abs() > threshold).float() for name in mask}
+        for name in mask:
+            assert torch.equal(masks.keep[name], mask[name])
+        train()
+        torch.testing.assert_close(ours(inputs), forward(published))
+        if ratio < 0.9:
+            masks.free()
+            mask = {name: torch.ones_like(each) for name, each in mask.items()}
+            for name in mask:  # each weight has its value from before it was masked
+                torch.testing.assert_close(masks.weights[name], published[name])

@@ -13,7 +13,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from st_mm.hooks import ProgressivePruneHook
+from st_mm.hooks import PruneHook
 from st_mm.hooks.run_state import Moment, bare_model
 from st_mm.search import find_owners
 
@@ -86,7 +86,7 @@ def start(setting: Setting, hooks: bool, **changes: object) -> Runner:
     runner.train()
     step(runner)
     for hook in runner.hooks:
-        if isinstance(hook, ProgressivePruneHook):
+        if isinstance(hook, PruneHook):
             hook.step(runner, Moment('epoch', hook.last_prune(runner), runner.iter))
     return runner
 

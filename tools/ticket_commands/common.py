@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,16 +31,18 @@ def add_command(
     commands: argparse._SubParsersAction,
     run: Callable[[argparse.Namespace, Console], None],
     examples: list[str],
+    help: str,
+    description: str,
     note: str = RUN_AS_PYTHON,
-    **texts: str,
 ) -> argparse.ArgumentParser:
     """Adds the command of a function, under its name."""
     lines = '\n'.join(f'  python tools/ticket.py {example}' for example in examples)
     parser = commands.add_parser(
         run.__name__,
+        help=help,
+        description=textwrap.fill(description, 95),
         epilog=EPILOG.format(examples=lines, note=note),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        **texts,
     )
     parser.set_defaults(run=run)
     return parser

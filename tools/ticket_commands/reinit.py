@@ -1,8 +1,8 @@
 """ticket.py reinit: the architecture and masks of a ticket, with other weights."""
 
 import argparse
+import copy
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
@@ -75,7 +75,7 @@ def reinit(options: argparse.Namespace, console: Console) -> None:
     rewind(model, opened.ticket, options.weights)
     Masks(prunable_weights(model)).load(opened.ticket.masks, None)
     meta |= {name: times.get(name) for name in ('epoch', 'iter')} | {KEY: opened.ticket.to_meta()}
-    save(dict(meta=meta, state_dict=model.state_dict()), options.target)
+    save(dict(meta=meta, state_dict=dict(model.state_dict())), options.target)
     after = options.target.stat().st_size
     console.print(tables.sizes([(options.source, before), (options.target, after)]))
 
@@ -90,22 +90,30 @@ def _check_weights(model: nn.Module, path: str) -> None:
 
 def initialized(config: Config) -> nn.Module:
     """The supernet of a config as its training starts, had it no weights of other trainings."""
+    config = copy.deepcopy(config)
+    _drop_files(config.model)
     model = build_model(config)  # which drops how the model and its backbone are initialized
-    parts = {'': config.model, 'backbone': config.model.get('backbone') or {}}
-    for name, part in parts.items():
-        if own := _without_files(part.get('init_cfg')):
-            model.get_submodule(name).init_cfg = own
-    for module in model.modules():
-        if getattr(module, 'init_cfg', None):
-            module.init_cfg = _without_files(module.init_cfg)
+    for name, part in {'': config.model, 'backbone': config.model.get('backbone') or {}}.items():
+        if part.get('init_cfg'):
+            model.get_submodule(name).init_cfg = part['init_cfg']
     MMLogger.get_current_instance().setLevel(logging.WARNING)  # a line per tensor otherwise
     with DefaultScope.overwrite_default_scope(config.get('default_scope')):
         model.init_weights()
     return model
 
 
-def _without_files(init_cfg: Any) -> list[Mapping[str, Any]]:
-    """The initializers that draw weights, without those that read them from a file."""
-    entries = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
-    files = ('Pretrained', 'PretrainedInit', 'Ticket', 'TicketInit')
-    return [entry for entry in entries if str(entry['type']).rpartition('.')[2] not in files]
+def _drop_files(node: Any) -> None:
+    """Takes initializers that read a file out of a config; a class is left its own then."""
+    if isinstance(node, dict):
+        if own := node.pop('init_cfg', None):
+            own = [entry for entry in ([own] if isinstance(own, dict) else own) if _draws(entry)]
+            node |= dict(init_cfg=own) if own else {}
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            _drop_files(child)
+
+
+def _draws(initializer: dict[str, Any]) -> bool:
+    name = str(initializer['type']).rpartition('.')[2]
+    return name not in ('Pretrained', 'PretrainedInit', 'Ticket', 'TicketInit')
