@@ -246,7 +246,7 @@ def name_empty_datasets() -> None:
 
 
 def let_averages_follow_loads() -> None:
-    """Let ``EMAHook`` go on from a checkpoint that brings other shapes, as a ticket does.
+    """Let ``EMAHook`` follow a checkpoint or ``init_cfg`` that brings other shapes, as tickets do.
 
     Cause: with ``update_buffers`` an averaged model holds a ``state_dict`` made once
     (``mmengine/model/averaged_model.py``), whose tensors are not those of the module any more when
@@ -263,4 +263,14 @@ def let_averages_follow_loads() -> None:
         if self.ema_model.update_buffers:
             self.ema_model.avg_parameters = self.ema_model.module.state_dict()
 
+    start = EMAHook.before_train
+
+    @functools.wraps(start)
+    def started(self: EMAHook, runner: Any) -> None:
+        ours, theirs = self.src_model.state_dict(), self.ema_model.module.state_dict()
+        if not self.ema_model.steps and any(ours[n].shape != t.shape for n, t in theirs.items()):
+            self.before_run(runner)  # initialization has changed the model that was copied
+        start(self, runner)
+
     EMAHook.after_load_checkpoint = followed
+    EMAHook.before_train = started

@@ -9,7 +9,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
 from .search.shrink import shrink
-from .ticket import Ticket, Units, load_checkpoint
+from .ticket import RECORD, Ticket, Units, load_checkpoint
 
 
 def surplus_units(ticket: Ticket, present: Units) -> dict[str, Tensor]:
@@ -27,22 +27,22 @@ def surplus_units(ticket: Ticket, present: Units) -> dict[str, Tensor]:
     """
     surplus = {}
     for name in sorted(ticket.units.keys() | present.keys()):
-        ours, theirs = ticket.units.get(name, {}), present.get(name, {})
-        for group in sorted(ours.keys() | theirs.keys()):
-            if lost := set(ours.get(group, ())) - set(theirs.get(group, ())):
-                raise ValueError(
-                    f"the ticket has {len(lost)} units of '{name}' ({group}) that are not there to "
-                    'start from: the weights belong to another supernet, or to a later time of '
-                    'the search'
-                )
-        surplus[name] = torch.tensor(
-            [
-                index not in set(ours[group])
-                for group, indices in theirs.items()
-                for index in indices
-            ],
-            dtype=torch.bool,
+        ours, theirs = (
+            {(group, unit) for group, units in found.get(name, {}).items() for unit in units}
+            for found in (ticket.units, present)
         )
+        if lost := ours - theirs:
+            raise ValueError(
+                f"the ticket has {len(lost)} units of '{name}' that are not there to start from: "
+                'the weights belong to another supernet, or to a later time of the search'
+            )
+        if name not in ticket.units:
+            raise ValueError(
+                f"the ticket knows nothing of '{name}', which owns units here: it was drawn from "
+                'another supernet'
+            )
+        order = [(group, unit) for group, units in present[name].items() for unit in units]
+        surplus[name] = torch.tensor([unit not in ours for unit in order], dtype=torch.bool)
     return surplus
 
 
@@ -78,7 +78,8 @@ def plain_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 class TicketInit:
     """Initialize a whole model as a ticket: ``init_cfg=dict(type='Ticket', checkpoint=...)``.
 
-    The masks come with ``FixedMaskHook(checkpoint=...)``, which holds them through the training.
+    The ticket's record goes on with the model, so that ``FixedMaskHook`` holds its masks. The files
+    are read whenever a training starts, a resumed one too, as those of ``Pretrained`` are.
 
     Args:
         checkpoint (str): The ticket.
@@ -100,6 +101,7 @@ class TicketInit:
                 child.is_init = True
         weights = self.checkpoint if self.weights == 'trained' else self.weights
         rewind(module, ticket, weights)
+        setattr(module, RECORD, ticket)
 
     def _get_init_info(self) -> str:
         """What mmengine writes into its log of initialized parameters."""

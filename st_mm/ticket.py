@@ -15,6 +15,7 @@ from .search.units import find_owners
 from .version import __version__
 
 KEY = 'ticket'  # where the record lives in the meta of a checkpoint
+RECORD = 'ticket_record'  # attribute of a model that was initialized as a ticket
 LIBRARIES = ('torch', 'mmengine', 'mmcv', 'mmsegmentation', 'mmpose', 'mmpretrain')
 
 Units = dict[str, dict[str, list[int]]]

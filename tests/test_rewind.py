@@ -117,7 +117,7 @@ def test_retraining_a_rewound_ticket(
     config = tiny_config(tmp_path / 'run', search=None, prune=None, reactivate=None)
     weights = weights if weights == 'random' else str(lottery / weights)
     config.model.init_cfg = dict(type='Ticket', checkpoint=path, weights=weights)
-    config.custom_hooks.append(dict(type='FixedMaskHook', checkpoint=path, shuffle=shuffle))
+    config.custom_hooks.append(dict(type='FixedMaskHook', shuffle=shuffle))
     config.train_cfg.max_epochs = 1
     config.param_scheduler[0].total_steps = 1
     Runner.from_cfg(config).train()
@@ -138,3 +138,34 @@ def test_a_file_without_a_record_is_refused(lottery: Path, tmp_path: Path) -> No
     torch.save(checkpoint, tmp_path / 'plain.pth')
     with pytest.raises(ValueError, match=r'plain\.pth has no ticket record'):
         read_ticket(tmp_path / 'plain.pth')
+
+
+def test_pruning_a_ticket_anew_keeps_its_units(
+    lottery: Path, tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    path = str(lottery / 'epoch_3.pth')
+    config = tiny_config(tmp_path / 'run', search=None, prune=None, reactivate=None)
+    config.model.init_cfg = dict(type='Ticket', checkpoint=path, weights='random')
+    schedule = dict(type='OneShot', ratio=0.5, at=1)
+    config.custom_hooks.append(dict(type='PruneHook', schedule=schedule, calibration_batches=0))
+    config.train_cfg.max_epochs = config.param_scheduler[0].total_steps = 2
+    Runner.from_cfg(config).train()
+    ticket = read_ticket(tmp_path / 'run' / 'epoch_2.pth')
+    before = read_ticket(path)
+    assert (ticket.units, ticket.total) == (before.units, before.total)
+    kinds = [event['kind'] for event in ticket.events]
+    assert kinds == ['prune']
+
+
+def test_plain_training_of_a_ticket_with_ema(
+    lottery: Path, tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    """EMAHook has copied the whole supernet before the ticket is cut out of it."""
+    config = tiny_config(tmp_path / 'run', search=None, prune=None, reactivate=None)
+    path = lottery / 'epoch_3.pth'
+    config.model.init_cfg = dict(type='Ticket', checkpoint=str(path), weights='random')
+    config.train_cfg.max_epochs = config.param_scheduler[0].total_steps = 1
+    Runner.from_cfg(config).train()
+    state = load_checkpoint(tmp_path / 'run' / 'epoch_1.pth')['state_dict']
+    for name, tensor in load_checkpoint(path)['state_dict'].items():
+        assert state[name].shape == tensor.shape, name

@@ -209,8 +209,10 @@ def population(model: nn.Module, ticket: Ticket | None) -> dict[str, Tensor]:
         dict[str, Tensor]: Weights by name.
     """
     config = {} if ticket is None else ticket.config
+    if ticket is not None and 'FixedMaskHook' in config:  # it masks what has been pruned before
+        return {name: w for name, w in prunable_weights(model).items() if name in ticket.masks}
     hooks = [config[name] for name in ('ProgressivePruneHook', 'PruneHook') if name in config]
-    hook = next(iter(hooks), config.get('FixedMaskHook', {}))
+    hook = hooks[0] if hooks else {}
     criterion = Criterion.build(pattern=hook.get('pattern'))
     return criterion.fitting(prunable_weights(model, hook.get('skip', ())))
 

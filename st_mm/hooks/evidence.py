@@ -10,7 +10,7 @@ from st_mm.prune import Evidence
 from st_mm.random_state import frozen_random_state
 from st_mm.search import calibration_batches, training_loss
 
-from .run_state import Moment, bare_model
+from .run_state import Moment, bare_model, seed_at
 
 
 def evidence_at(runner: Runner, moment: Moment, batches: int) -> Evidence:
@@ -22,7 +22,7 @@ def evidence_at(runner: Runner, moment: Moment, batches: int) -> Evidence:
         batches (int): Number of training batches on each rank.
     """
     model = bare_model(runner)
-    seed = (runner.seed or 0) * 1_000_003 + moment.iteration
+    seed = seed_at(runner, moment.iteration)
     draw = partial(calibration_batches, model, runner.train_dataloader, batches, seed)
     shape = cache(partial(picture_shape, draw))  # asked for in every round of a score
     return Evidence(model, draw, training_loss, shape, seed)

@@ -4,7 +4,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from .run_state import follow_shapes
+from .run_state import follow_shapes, resumed
 
 INITIAL = 'initial.pth'
 
@@ -13,14 +13,15 @@ INITIAL = 'initial.pth'
 class InitialCheckpointHook(Hook):
     """Save ``initial.pth`` before the first step (LT-Init, see :class:`~st_mm.rewind.TicketInit`).
 
-    A resumed training has it already.
+    They are as the first iteration sees them: behind a prune at time 0, if there is one. A resumed
+    training has the file already.
     """
 
     priority = 'VERY_LOW'  # behind the hooks that begin the ticket record
 
     def before_train(self, runner: Runner) -> None:
         """Save the weights as the first iteration will see them."""
-        if runner._resume or runner.iter:
+        if resumed(runner) or runner.iter:
             return
         follow_shapes(runner)  # EMAHook, which decides what is saved, has copied others
         runner.save_checkpoint(

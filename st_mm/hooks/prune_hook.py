@@ -8,11 +8,11 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from st_mm.prune import NM, SCHEDULES, Criterion, Schedule
+from st_mm.prune import NM, SCHEDULES, Criterion, Schedule, assign
 
 from .evidence import evidence_at
 from .mask_hook import MaskHook
-from .run_state import Moment, RunState
+from .run_state import Moment, RunState, resumed
 from .search_hook import SearchHook
 from .ticket_hook import check_batches
 
@@ -86,16 +86,18 @@ class PruneHook(MaskHook):
     def fill(self, runner: Runner, state: RunState) -> None:
         """Take over the masks of the run that is resumed; else prune if it is time already."""
         self._check_schedule(runner)
-        if runner._resume:
+        assign(self.criterion.rules, state.masks.weights)  # of which none may match nothing
+        if resumed(runner):
             state.masks.load(state.ticket.masks, state.latent, state.before)
         elif self.schedule.due(0):
             self._prune(runner, Moment('epoch' if self.by_epoch else 'iter', 0, 0), 'prune')
 
     def _check_schedule(self, runner: Runner) -> None:
         """Refuse what cannot reach the ratio; warn where nothing trains sparse."""
-        if isinstance(self.criterion.pattern, NM) and any(
-            isinstance(hook, SearchHook) for hook in runner.hooks
-        ):
+        searches = [hook for hook in runner.hooks if isinstance(hook, SearchHook)]
+        if any(hook.by_epoch != self.by_epoch for hook in searches):
+            raise ValueError(f'SearchHook and {type(self).__name__} must agree on by_epoch')
+        if searches and isinstance(self.criterion.pattern, NM):
             raise ValueError(
                 f'the groups of {self.criterion.pattern} fall apart when SearchHook removes '
                 'channels: search first, and prune the ticket in a run of its own'

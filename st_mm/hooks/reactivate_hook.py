@@ -25,7 +25,8 @@ class ReactivateHook(TicketHook):
 
     Args:
         on (str): ``'search'`` frees them when a search step has removed units (IR-S);
-            ``'prune'`` right after each prune (the ablation IR-P). Defaults to ``'search'``.
+            ``'prune'`` right after each prune (the ablation IR-P), but for one before the first
+            step. Defaults to ``'search'``.
         mode (str): ``'latent'`` gives the weights the value they had when they were masked (as
             published), ``'zero'`` starts them from zero, ``'gradient'`` too but frees only those
             that the loss pulls at most (RigL, Evci et al. 2020). Defaults to ``'latent'``.
@@ -64,7 +65,7 @@ class ReactivateHook(TicketHook):
         self.scope = scope
         self.share = share
         self.batches = batches
-        # right behind the hook it follows: SearchHook 40, ProgressivePruneHook 42
+        # right behind the hook it follows: SearchHook 40, PruneHook 42
         self.priority = self.place = 41 if on == 'search' else 43
 
     def config(self) -> dict[str, Any]:
@@ -111,6 +112,8 @@ class ReactivateHook(TicketHook):
         if self.scope == 'searched':
             owners = tuple(f'{name}.' for name in find_owners(bare_model(runner)))
             names = [name for name in names if name.startswith(owners)]
+        if not any((state.masks.keep[name] == 0).any() for name in names):
+            return
         if self.mode == 'gradient':
             where = self._grown(runner, moment, names)
             freed = state.masks.free(names, 'zero', where)

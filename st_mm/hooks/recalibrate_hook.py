@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from st_mm.random_state import frozen_random_state
 from st_mm.search import calibration_batches, recalibrate, training_loss
 
-from .run_state import RunState, averaged_models, bare_model
+from .run_state import RunState, averaged_models, bare_model, seed_at
 
 
 @HOOKS.register_module()
@@ -53,7 +53,7 @@ class RecalibrateHook(Hook):
         # such an EMA is evaluated with the live model's statistics, so these have to be its own
         models = [ema.module for ema in emas] if shared else [live, *(ema.module for ema in emas)]
         with frozen_random_state():
-            seed = (runner.seed or 0) * 1_000_003 + iteration
+            seed = seed_at(runner, iteration)
             loader = runner.train_dataloader
             recalibrate(models, calibration_batches(live, loader, batches, seed), training_loss)
         for ema in shared:

@@ -1,5 +1,6 @@
 """What the hooks of one run share: the ticket so far, its masks, and the event of the moment."""
 
+import copy
 from typing import Any, ClassVar, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from st_mm.models.loading import take_widths
 from st_mm.prune import Masks
 from st_mm.search import Cut, shrink
-from st_mm.ticket import Ticket
+from st_mm.ticket import RECORD, Ticket
 
 # entries of a checkpoint that only a resumed training needs
 LATENT = 'latent_weights'  # values behind the masks, live and EMA
@@ -77,7 +78,8 @@ class RunState:
             ValueError: If the loaded record contradicts the model.
         """
         if not self.ticket.versions:
-            self.ticket = Ticket.of_supernet(model)
+            known = getattr(model, RECORD, None)
+            self.ticket = copy.deepcopy(known) if known else Ticket.of_supernet(model)
         self.ticket.check(model)
         if not resumed and not self.started:
             self.ticket.events, self.ticket.config = [], {}
@@ -112,6 +114,16 @@ class RunState:
 def bare_model(runner: Runner) -> nn.Module:
     """The model of a runner, without DDP or another wrapper."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def resumed(runner: Runner) -> bool:
+    """Whether a training goes on; one that is to resume but finds no checkpoint begins."""
+    return bool(runner._resume and runner._has_loaded)
+
+
+def seed_at(runner: Runner, iteration: int) -> int:
+    """Seed of what is drawn at an iteration: the same for a resumed run."""
+    return (runner.seed or 0) * 1_000_003 + iteration
 
 
 def averaged_models(runner: Runner) -> list[BaseAveragedModel]:

@@ -15,7 +15,7 @@ from st_mm.ticket import KEY, Ticket
 
 from .plain_checkpoint import make_plain, restore
 from .recalibrate_hook import RecalibrateHook
-from .run_state import BEFORE, LATENT, Moment, RunState, bare_model, follow_shapes
+from .run_state import BEFORE, LATENT, Moment, RunState, bare_model, follow_shapes, resumed
 
 
 class TicketHook(Hook):
@@ -111,15 +111,15 @@ class TicketHook(Hook):
         state = RunState.of(runner)
         if not state.started:
             follow_shapes(runner)  # a checkpoint may have brought others
-        ticket = state.start(bare_model(runner), runner._resume)
+        ticket = state.start(bare_model(runner), resumed(runner))
         if (
-            runner._resume
+            resumed(runner)
             and ticket.masks
             and not any(isinstance(hook, TicketHook) and hook.holds_masks for hook in runner.hooks)
         ):
             raise ValueError(
                 'the checkpoint to resume from is pruned, but no hook of this config holds its '
-                'masks: add the ProgressivePruneHook (or FixedMaskHook) that it was trained with'
+                'masks: add the pruning hook (or FixedMaskHook) that it was trained with'
             )
         ticket.config[type(self).__name__] = self.config()
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from inspect import signature
 from typing import Any
 
 from torch import Tensor
@@ -68,6 +69,10 @@ class Criterion:
                 raise ValueError(f'{key} must be an integer of at least 1, got {value!r}')
         if scope not in SCOPES:
             raise ValueError(f'scope must be one of {", ".join(SCOPES)}, got {scope!r}')
+        try:
+            signature(SCORES.get(name)).bind({}, None, **options)
+        except TypeError as error:
+            raise ValueError(f'score must have options that {name} takes: {error}') from error
         return cls(
             name,
             tuple(options.items()),
@@ -91,13 +96,20 @@ class Criterion:
         )
 
     def check(self, ratio: float) -> None:
-        """Make sure that the pattern can end at a ratio.
+        """Make sure that the pattern can end at a ratio, and at those of the rules.
 
         Raises:
             ValueError: If it cannot.
         """
-        if self.pattern is not None:
-            self.pattern.check(ratio)
+        if self.pattern is None:
+            return
+        for each in (ratio, *(rule.ratio for rule in self.rules if rule.ratio)):
+            self.pattern.check(each)
+        if self.pattern.uniform and self.scope == 'erk':
+            raise ValueError(
+                f"scope must be 'global' or 'layer' with {self.pattern}, which drops the same "
+                'share of each weight'
+            )
 
     def fitting(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Leave out the weights that the pattern does not fit: they stay dense."""
@@ -136,11 +148,14 @@ class Criterion:
             rules=self.rules,
             pattern=self.pattern,
             masked=masked,
-            share=share,
         )
+
+        def drop_to(scores: Mapping[str, Tensor], target: float) -> dict[str, Tensor]:
+            return drop(scores, target, share=share * target / ratio if ratio else share)
+
         held = sum(int(where.sum()) for where, _ in (masked or {}).values())
         start = held / max(sum(weight.numel() for weight in weights.values()), 1)
-        return iterate(score, weights, evidence, ratio, self.rounds, drop, start)
+        return iterate(score, weights, evidence, ratio, self.rounds, drop_to, start)
 
 
 COUNTS = dict(batches=10, rounds=1)

@@ -1,4 +1,4 @@
-"""The batches that BN is recalibrated over: training data that leaves the training alone."""
+"""Training data for recalibration and scores, which leaves the training alone."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -43,6 +43,8 @@ ONCE = dict(type='OneShot', ratio=0.5, at=1)
         (PruneHook, dict(schedule=ONCE, score=dict(type='synflow', rounds=0)), 'rounds'),
         (PruneHook, dict(schedule=ONCE, scope='network'), 'scope'),
         (PruneHook, dict(schedule=ONCE, rules=[dict(names='*', ratio=1.5)]), 'ratio'),
+        (PruneHook, dict(schedule=ONCE, score=dict(type='snip', bacthes=5)), 'score'),
+        (PruneHook, dict(schedule=ONCE, scope='erk', pattern='2:4'), 'scope'),
         (ReactivateHook, dict(on='never'), 'on'),
         (ReactivateHook, dict(mode='gradient', share=0), 'share'),
         (ReactivateHook, dict(mode='gradient', batches=0.5), 'batches'),
@@ -85,6 +87,23 @@ def test_search_without_units(refuses) -> None:
 def test_reactivation_that_would_free_nothing(refuses) -> None:
     refuses(ValueError, "EncoderDecoder has none: set scope='all'", _stock_model, search=None,
             reactivate=dict(on='prune'))  # fmt: skip
+
+
+def test_rule_that_matches_nothing(refuses) -> None:
+    rules = [dict(names='backbon.*', ratio=0.5)]
+    refuses(ValueError, "the rule for 'backbon.*' matches no", prune=dict(rules=rules))
+
+
+def test_hooks_that_count_time_differently(refuses) -> None:
+    prune = dict(by_epoch=False)
+    refuses(ValueError, 'must agree on by_epoch', prune=prune, reactivate=None)
+
+
+def test_random_masks_without_a_ticket(refuses) -> None:
+    def shuffle(config: Config) -> None:
+        config.custom_hooks = [dict(type='FixedMaskHook', shuffle=True)]
+
+    refuses(ValueError, 'FixedMaskHook found no masked weights', shuffle)
 
 
 def test_prune_without_weights(refuses) -> None:

@@ -17,8 +17,16 @@ from st_mm.ticket import Ticket, load_checkpoint
 def train(tiny_config: Callable[..., Config], tmp_path: Path) -> Callable[..., Runner]:
     """Train two epochs with a PruneHook and nothing else."""
 
-    def run(epochs: int = 2, name: str = 'run', hooks: tuple = (), **arguments: object) -> Runner:
-        config = tiny_config(tmp_path / name, search=None, prune=None, reactivate=None)
+    def run(
+        epochs: int = 2,
+        name: str = 'run',
+        hooks: tuple = (),
+        resume: bool = False,
+        **arguments: object,
+    ) -> Runner:
+        config = tiny_config(
+            tmp_path / name, search=None, prune=None, reactivate=None, resume=resume
+        )
         arguments.setdefault('schedule', dict(type='OneShot', ratio=0.5, at=1))
         arguments.setdefault('calibration_batches', 1)
         config.custom_hooks += [dict(type='PruneHook', **arguments), *hooks]
@@ -149,6 +157,30 @@ def test_rounds_are_compared(train, tmp_path: Path) -> None:
     saved = load_checkpoint(Path(runner.work_dir) / 'epoch_2.pth')
     assert saved[BEFORE].keys() == saved['meta']['ticket']['masks'].keys()
     assert len(saved[LATENT]) == 1 + len(averaged_models(runner))
+
+
+def test_resuming_where_there_is_nothing_to_resume(train, tmp_path: Path) -> None:
+    """The training begins, and with it the schedule."""
+    schedule = dict(type='OneShot', ratio=0.9, at=0)
+    hooks = (dict(type='InitialCheckpointHook'),)
+    runner = train(epochs=1, schedule=schedule, hooks=hooks, resume=True)
+    assert (Path(runner.work_dir) / 'initial.pth').is_file()
+    assert _density(runner) == pytest.approx(0.1, abs=1e-3)
+
+
+def test_growing_after_a_search_with_nothing_masked(tiny_config, tmp_path: Path) -> None:
+    config = tiny_config(
+        tmp_path / 'run',
+        search=dict(interval=1),
+        prune=dict(ratio=0.5, interval=2, step=0.5, end=None),
+        reactivate=dict(mode='gradient', batches=1),
+    )
+    config.train_cfg.max_epochs = config.param_scheduler[0].total_steps = 2
+    runner = Runner.from_cfg(config)
+    runner.train()
+    kinds = [event['kind'] for event in RunState.of(runner).ticket.events]
+    assert kinds == ['search', 'search', 'prune']
+    assert _density(runner) == pytest.approx(0.5, abs=1e-3)
 
 
 def test_growing_by_gradient(train) -> None:
