@@ -71,6 +71,8 @@ def test_two_hundred_steps(
         search=None,
         prune=None,
         reactivate=None,
+        # without an end of epochs, at each of which mmengine sleeps for two seconds
+        train_dataloader=dict(sampler=dict(_delete_=True, type='InfiniteSampler')),
         train_cfg=dict(
             _delete_=True, type='IterBasedTrainLoop', max_iters=STEPS, val_interval=STEPS
         ),
