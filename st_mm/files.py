@@ -7,7 +7,8 @@ from pathlib import Path
 from mmengine.fileio import LocalBackend
 from mmengine.fileio.backends import register_backend
 
-ASIDE = ('best_', 'initial')  # checkpoints that no training goes on from
+INITIAL = 'initial.pth'  # the weights before the first step
+ASIDE = ('best_', INITIAL)  # checkpoints that no training goes on from
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:

@@ -1,6 +1,6 @@
 """Rewinding: a ticket's architecture with other weights (lottery tickets; paper Section 4.4)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
 from .search.shrink import shrink
-from .ticket import RECORD, Ticket, Units, load_checkpoint
+from .ticket import RECORD, Ticket, Units, load_checkpoint, plain_state
 
 
 def surplus_units(ticket: Ticket, present: Units) -> dict[str, Tensor]:
@@ -66,12 +66,6 @@ def rewind(model: nn.Module, ticket: Ticket, weights: str | Path) -> None:
         model.load_state_dict(plain_state(checkpoint))
     shrink(model, surplus_units(ticket, source.units), absorb=False)
     ticket.check(model)
-
-
-def plain_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights of a checkpoint, without the prefix of a wrapper."""
-    state: Mapping[str, Tensor] = checkpoint['state_dict']
-    return {name.removeprefix('module.'): tensor for name, tensor in state.items()}
 
 
 @WEIGHT_INITIALIZERS.register_module(name='Ticket')

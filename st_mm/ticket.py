@@ -146,6 +146,12 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
+def plain_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights of a checkpoint, or of a bare state dict, without the prefix of a wrapper."""
+    state: Mapping[str, Tensor] = checkpoint.get('state_dict', checkpoint)
+    return {name.removeprefix('module.'): tensor for name, tensor in state.items()}
+
+
 def library_versions() -> dict[str, str]:
     """Versions of st_mm and of the libraries it stands on, where installed."""
     found = dict(st_mm=__version__)

@@ -11,9 +11,9 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 from torch import nn
 
-from st_mm.rewind import plain_state, read_ticket, surplus_units
+from st_mm.rewind import read_ticket, surplus_units
 from st_mm.search import find_owners
-from st_mm.ticket import KEY, Ticket, load_checkpoint
+from st_mm.ticket import KEY, Ticket, load_checkpoint, plain_state
 
 
 @pytest.fixture(scope='module')

@@ -4,9 +4,9 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from .run_state import follow_shapes, resumed
+from st_mm.files import INITIAL
 
-INITIAL = 'initial.pth'
+from .run_state import RunState, follow_shapes, resumed
 
 
 @HOOKS.register_module()
@@ -23,7 +23,8 @@ class InitialCheckpointHook(Hook):
         """Save the weights as the first iteration will see them."""
         if resumed(runner) or runner.iter:
             return
-        follow_shapes(runner)  # EMAHook, which decides what is saved, has copied others
+        if not RunState.of(runner).started:  # else the hooks of the ticket have done so
+            follow_shapes(runner)  # EMAHook, which decides what is saved, has copied others
         runner.save_checkpoint(
             runner.work_dir,
             INITIAL,

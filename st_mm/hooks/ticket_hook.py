@@ -11,7 +11,7 @@ from mmengine.runner.base_loop import BaseLoop
 
 from st_mm.files import check_checkpoint, tidy_work_dir
 from st_mm.models.loading import check_fit
-from st_mm.ticket import KEY, Ticket
+from st_mm.ticket import KEY, Ticket, plain_state
 
 from .plain_checkpoint import make_plain, restore
 from .recalibrate_hook import RecalibrateHook
@@ -88,11 +88,7 @@ class TicketHook(Hook):
         restore(checkpoint)
         training = isinstance(runner._train_loop, BaseLoop)
         if runner._resume or not training:
-            weights = {
-                name.removeprefix('module.'): tensor
-                for name, tensor in checkpoint.get('state_dict', checkpoint).items()
-            }
-            check_fit(bare_model(runner), weights, '', required=True)
+            check_fit(bare_model(runner), plain_state(checkpoint), '', required=True)
 
     def before_train(self, runner: Runner) -> None:
         """Check the loop and the data, and begin the record."""

@@ -12,7 +12,7 @@ from .evidence import Evidence, Weights
 from .patterns import PATTERNS, Pattern
 from .rounds import iterate
 from .schedule import is_integer
-from .scope import SCOPES, Rule, choose
+from .scope import Rule, check_scope, choose
 from .scores import SCORES, Score
 
 
@@ -67,8 +67,8 @@ class Criterion:
         for key, value in counts.items():
             if not is_integer(value, 1):
                 raise ValueError(f'{key} must be an integer of at least 1, got {value!r}')
-        if scope not in SCOPES:
-            raise ValueError(f'scope must be one of {", ".join(SCOPES)}, got {scope!r}')
+        built = None if pattern is None else PATTERNS.build(pattern)
+        check_scope(scope, built)
         try:
             signature(SCORES.get(name)).bind({}, None, **options)
         except TypeError as error:
@@ -79,7 +79,7 @@ class Criterion:
             **counts,
             scope=scope,
             rules=tuple(Rule(**rule) for rule in rules),
-            pattern=None if pattern is None else PATTERNS.build(pattern),
+            pattern=built,
         )
 
     def config(self) -> dict[str, Any]:
@@ -105,11 +105,6 @@ class Criterion:
             return
         for each in (ratio, *(rule.ratio for rule in self.rules if rule.ratio)):
             self.pattern.check(each)
-        if self.pattern.uniform and self.scope == 'erk':
-            raise ValueError(
-                f"scope must be 'global' or 'layer' with {self.pattern}, which drops the same "
-                'share of each weight'
-            )
 
     def fitting(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Leave out the weights that the pattern does not fit: they stay dense."""
@@ -138,7 +133,6 @@ class Criterion:
             dict[str, Tensor]: Bool masks of the weights' shapes, True for what stays.
 
         Raises:
-            TypeError: If the score does not take its options.
             ValueError: If the score cannot be had, or the ratio not be reached.
         """
         score: Score = partial(SCORES.get(self.score), **dict(self.options))

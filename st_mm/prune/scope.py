@@ -115,6 +115,24 @@ SCOPES: dict[str, Callable[[Shapes, float], Pools]] = {
 }
 
 
+def check_scope(scope: str, pattern: Pattern | None) -> None:
+    """Refuse a scope that is none, or that a pattern leaves no choice.
+
+    Args:
+        scope (str): Name of a scope.
+        pattern (Pattern, optional): Which weights go together.
+
+    Raises:
+        ValueError: If there is no such scope, or the pattern drops the same share everywhere.
+    """
+    if scope not in SCOPES:
+        raise ValueError(f'scope must be one of {", ".join(SCOPES)}, got {scope!r}')
+    if pattern and pattern.uniform and scope == 'erk':
+        raise ValueError(
+            f"scope must be 'global' or 'layer': {pattern} drops the same share of each weight"
+        )
+
+
 def choose(
     scores: Mapping[str, Tensor],
     ratio: float,
@@ -152,14 +170,8 @@ def choose(
     for argument, value in (('ratio', ratio), ('share', share)):
         if not (is_number(value) and 0 <= value <= 1):
             raise ValueError(f'{argument} must be at least 0 and at most 1, got {value!r}')
-    if scope not in SCOPES:
-        raise ValueError(f'scope must be one of {", ".join(SCOPES)}, got {scope!r}')
+    check_scope(scope, pattern)
     pattern = pattern or Unstructured()
-    if pattern.uniform and scope == 'erk':
-        raise ValueError(
-            f'{pattern} drops the same share of each weight, which the scope erk cannot change: '
-            "set scope to 'layer'"
-        )
     of_weight = assign(rules, scores)
     masked = masked or {}
     orders: dict[str, Order] = {}

@@ -11,6 +11,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
+from st_mm.files import INITIAL
+
 ROOT = Path(__file__).resolve().parents[2]
 RATIO = 'ST_MM_RATIO'  # read by configs/ablations/_base_/ratio.py
 
@@ -43,7 +45,7 @@ class Training:
     @property
     def ticket(self) -> Path:
         """The checkpoint that it ends with."""
-        return self.folder / (f'epoch_{self.epochs}.pth' if self.epochs else 'initial.pth')
+        return self.folder / (f'epoch_{self.epochs}.pth' if self.epochs else INITIAL)
 
     def newest(self) -> Path | None:
         """The last checkpoint so far that training can go on from."""

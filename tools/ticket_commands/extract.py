@@ -5,8 +5,8 @@ import argparse
 from rich.console import Console
 
 from st_mm.analysis import tables
-from st_mm.rewind import plain_state, read_ticket
-from st_mm.ticket import load_checkpoint
+from st_mm.rewind import read_ticket
+from st_mm.ticket import load_checkpoint, plain_state
 
 from .common import add_command, add_source_and_target, check_target, save
 

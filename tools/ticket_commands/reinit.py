@@ -16,8 +16,8 @@ from st_mm.analysis import tables
 from st_mm.analysis.checkpoints import build_model
 from st_mm.models.loading import check_fit
 from st_mm.prune import Masks, prunable_weights
-from st_mm.rewind import plain_state, rewind
-from st_mm.ticket import KEY, load_checkpoint
+from st_mm.rewind import rewind
+from st_mm.ticket import KEY, load_checkpoint, plain_state
 
 from .common import (
     RUN_AS_PYTHON,
