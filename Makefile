@@ -9,6 +9,9 @@ KEY := $(shell { pwd; cat requirements/*.txt pyproject.toml setup.py; } | cksum 
 STAMP := $(VENV)/.complete-$(KEY)
 STARTED := $(VENV)/.started-in
 
+# A file of tests stays with one worker, so that it trains what its tests share only once.
+WORKERS := -n auto --maxprocesses 4 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help env test lint fast demo clean
 
@@ -18,7 +21,7 @@ help:  ## list the targets
 env: $(STAMP)  ## create .venv with the pinned stack and st_mm, or reuse it
 
 test: lint  ## every check: ruff, mypy, pytest
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 lint: env  ## ruff and mypy
 	$(BIN)/ruff check
@@ -26,7 +29,7 @@ lint: env  ## ruff and mypy
 	$(BIN)/python -m mypy
 
 fast: env  ## pytest without the slow tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
 
 demo: env  ## draw a ticket on toy streets: train, test, tables, pictures
 	$(BIN)/python tools/demo.py

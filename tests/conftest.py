@@ -15,6 +15,11 @@ from mmengine.runner import Runner
 
 import st_mm  # noqa: F401 - the runtime fixes, before any test imports mmseg
 
+# One thread, here and in every program a test starts: the networks are too small for more, two
+# workers share the cores, and results are bit-equal only where sums are split alike.
+os.environ['OMP_NUM_THREADS'] = '1'
+torch.set_num_threads(1)
+
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get('ST_MM_SHARED_DIR', ROOT.parent / 'shared'))
 TOY_CONFIG = ROOT / 'configs' / 'toy' / 'supertickets-p90-slim_8b-30e_toy-streets-128x256.py'

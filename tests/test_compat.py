@@ -25,7 +25,7 @@ from st_mm import compat
 def run_python(code: str, **env: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, '-c', code],
-        env={**os.environ, 'OMP_NUM_THREADS': '1', **env},
+        env={**os.environ, **env},
         capture_output=True,
         text=True,
         timeout=120,

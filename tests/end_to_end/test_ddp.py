@@ -5,7 +5,6 @@ Launched by torchrun, this file is the training script of a rank.
 
 import hashlib
 import itertools
-import os
 import socket
 import subprocess
 import sys
@@ -150,7 +149,6 @@ def _run(command: list, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, '-m', *command],
         cwd=folder,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
         capture_output=True,
         text=True,
     )

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from mmengine import Config
 from mmengine.hooks import checkpoint_hook
 from mmengine.runner import Runner
@@ -120,12 +119,7 @@ def serve() -> None:
 @pytest.fixture(scope='module')
 def train() -> Iterator[Train]:
     """Trains a config, to be killed at the given time or step of a kind; what came of it."""
-    environment = {
-        **os.environ,
-        'OMP_NUM_THREADS': str(torch.get_num_threads()),  # results differ with their number
-        'OMP_WAIT_POLICY': 'PASSIVE',  # several times as fast where others use the cores as well
-    }
-    pipe = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+    pipe = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with subprocess.Popen([sys.executable, __file__], **pipe) as server:
 
         def train(config: Config, kind: str = '', number: float = 0) -> tuple[int, dict]:

@@ -3,7 +3,6 @@
 Launched by torchrun, this file scores on a rank.
 """
 
-import os
 import random
 import re
 import socket
@@ -295,7 +294,6 @@ def test_ranks_agree(tmp_path: Path) -> None:
     launch = ['-m', 'torch.distributed.run', '--nproc_per_node=2', f'--master_port={port}']
     done = subprocess.run(
         [sys.executable, *launch, __file__, tmp_path],
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
         capture_output=True,
         text=True,
     )
@@ -310,6 +308,5 @@ def test_ranks_agree(tmp_path: Path) -> None:
 
 if __name__ == '__main__':
     torch.distributed.init_process_group('gloo')
-    torch.set_num_threads(1)
     rank = get_dist_info()[0]
     torch.save(scores_of_rank(range(rank, rank + 1)), Path(sys.argv[1], f'{rank}'))

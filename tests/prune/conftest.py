@@ -1,5 +1,0 @@
-"""One thread: the tensors here are too small for more."""
-
-import torch
-
-torch.set_num_threads(1)
