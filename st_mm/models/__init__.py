@@ -1,5 +1,6 @@
 """What is trained: the supernet, its blocks and its necks, in mmengine's root registry."""
 
+from . import stock
 from .atomic_block import AtomicBlock
 from .hr_supernet import HRSupernet
 from .init import MnasNetInit
@@ -16,4 +17,5 @@ __all__ = [
     'TokenMixer',
     'UnitOwner',
     'UnitSlice',
+    'stock',
 ]

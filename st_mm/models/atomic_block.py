@@ -10,9 +10,9 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .loading import StateDict, TicketModule, Widths, misfit
+from .loading import TicketModule, misfit
 from .token_mixer import TokenMixer
-from .units import UnitSlice, check_norm
+from .units import StateDict, UnitSlice, Widths, check_norm
 
 
 @MODELS.register_module()
@@ -39,6 +39,8 @@ class AtomicBlock(TicketModule, BaseModule):
     Shape:
         Input (B, in_channels, H, W), output (B, out_channels, ceil(H / stride), ceil(W / stride)).
     """
+
+    least_units = 0
 
     def __init__(
         self,

@@ -1,16 +1,12 @@
 """Loading a ticket: take the shapes that come, refuse by name what does not fit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from operator import attrgetter
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .units import UnitOwner
-
-StateDict = Mapping[str, Tensor]
-Widths = Mapping[str, int]
+from .units import StateDict, UnitOwner, Widths, owner_of
 
 COUNTER = 'num_batches_tracked'  # of a norm; old checkpoints lack it, and it changes no output
 FOREIGN = 'the checkpoint belongs to another architecture; use the config that it was trained with'
@@ -42,48 +38,28 @@ def state_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
             yield name, tensor
 
 
-def widths_in(module: nn.Module, state_dict: StateDict, prefix: str) -> dict[str, Widths]:
-    """Read off how many units every owner in ``module`` has in a state dict.
-
-    Args:
-        module (nn.Module): Searched for owners that have ``widths_in``, itself included.
-        state_dict (Mapping[str, Tensor]): What is being loaded.
-        prefix (str): Prefix of the module's keys in ``state_dict``.
-
-    Returns:
-        dict[str, Mapping[str, int]]: Units per group, by owner name.
-
-    Raises:
-        RuntimeError: If an owner is wider in ``state_dict`` than its config allows.
-    """
-    return {
-        name: child.widths_in(state_dict, f'{prefix}{name}.' if name else prefix)
-        for name, child in module.named_modules()
-        if hasattr(child, 'widths_in')
-    }
-
-
-def shapes_at(owner: UnitOwner, widths: Widths) -> dict[str, torch.Size]:
-    """Shapes that the tensors of an owner have at other numbers of units per group."""
+def shapes_at(module: nn.Module, owner: UnitOwner, widths: Widths) -> dict[str, torch.Size]:
+    """Shapes that the tensors of an owner's module have at other numbers of units per group."""
     shapes = {}
     for name, dim, group in owner.unit_slices():
-        shape = list(attrgetter(name)(owner).shape)
+        shape = list(attrgetter(name)(module).shape)
         shape[dim] = sum(widths.values()) if group is None else widths[group]
         shapes[name] = torch.Size(shape)
     return shapes
 
 
-def set_widths(owner: UnitOwner, widths: Widths) -> None:
-    """Give an owner other numbers of units, with zeros for values (a load follows).
+def set_widths(module: nn.Module, widths: Widths) -> None:
+    """Give a module other numbers of units, with zeros for values (a load follows).
 
     Args:
-        owner (UnitOwner): Changed in place; its parameters keep their identity.
+        module (nn.Module): Owns units; changed in place, its parameters keep their identity.
         widths (Mapping[str, int]): Units per group.
     """
-    if widths == owner.unit_groups():
+    owner = owner_of(module)
+    if owner is None or widths == owner.unit_groups():
         return
-    for name, shape in shapes_at(owner, widths).items():
-        tensor = attrgetter(name)(owner)
+    for name, shape in shapes_at(module, owner, widths).items():
+        tensor = attrgetter(name)(module)
         set_data(tensor, tensor.new_zeros(shape))
     owner.sync_units()
 
@@ -100,9 +76,13 @@ def take_widths(module: nn.Module, state_dict: StateDict, prefix: str) -> None:
         RuntimeError: If an owner is wider in ``state_dict`` than its config allows; nothing is
             changed.
     """
-    owners: dict[str, Any] = dict(module.named_modules())
-    for name, widths in widths_in(module, state_dict, prefix).items():
-        set_widths(owners[name], widths)
+    incoming = [
+        (child, owner.widths_in(state_dict, f'{prefix}{name}.' if name else prefix))
+        for name, child in module.named_modules()
+        if (owner := owner_of(child)) is not None
+    ]
+    for child, widths in incoming:
+        set_widths(child, widths)
 
 
 def check_fit(module: nn.Module, state_dict: StateDict, prefix: str, required: bool) -> None:
@@ -125,10 +105,12 @@ def check_fit(module: nn.Module, state_dict: StateDict, prefix: str, required: b
     if not required and not incoming:
         return
     shapes = {name: tensor.shape for name, tensor in state_tensors(module)}
-    owners: dict[str, Any] = dict(module.named_modules())
-    for owner, widths in widths_in(module, state_dict, prefix).items():
-        for name, shape in shapes_at(owners[owner], widths).items():
-            shapes[f'{owner}.{name}' if owner else name] = shape
+    for name, child in module.named_modules():
+        if (owner := owner_of(child)) is not None:
+            path = f'{name}.' if name else ''
+            widths = owner.widths_in(state_dict, prefix + path)
+            for tensor, shape in shapes_at(child, owner, widths).items():
+                shapes[path + tensor] = shape
     for name, shape in shapes.items():
         key = prefix + name
         if key not in state_dict:

@@ -7,8 +7,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .loading import StateDict, TicketModule, Widths, misfit
-from .units import UnitSlice, check_norm
+from .loading import TicketModule, misfit
+from .units import StateDict, UnitSlice, Widths, check_norm
 
 MAP_SIZE = 8  # side of the map that tokens see
 TOKEN_DIM = MAP_SIZE * MAP_SIZE  # a token is one value per position
@@ -81,6 +81,8 @@ class TokenMixer(TicketModule, BaseModule):
     Shape:
         Input and output (B, channels, H, W).
     """
+
+    least_units = 0
 
     def __init__(
         self,

@@ -1,9 +1,13 @@
 """What a module that owns search units offers: the protocol, and the slices behind it."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+StateDict = Mapping[str, Tensor]
+Widths = Mapping[str, int]
 
 
 class UnitSlice(NamedTuple):
@@ -22,16 +26,21 @@ class UnitSlice(NamedTuple):
 
 @runtime_checkable
 class UnitOwner(Protocol):
-    """A module whose units can be searched (paper Section 3.1).
+    """A module whose units can be searched (paper Section 3.1), or what speaks for one.
 
-    Any module that offers these members takes part in the search; nothing is registered.
+    Any module that offers these members takes part in the search; nothing is registered. For a
+    class that others wrote, an entry of :data:`ADAPTERS` makes an object that offers them.
 
     Attributes:
-        unit_bn (nn.BatchNorm2d): The norm whose scale is the importance of the units, one
-            channel per unit.
+        least_units (int): Units without which the module does not run; 0 if it runs empty.
     """
 
-    unit_bn: nn.BatchNorm2d
+    least_units: int
+
+    @property
+    def unit_bn(self) -> nn.BatchNorm2d:
+        """The norm whose scale is the importance of the units, one channel per unit."""
+        ...
 
     def unit_groups(self) -> dict[str, int]:
         """Number of units alive per group (kernel, ...), in the order of the units."""
@@ -57,6 +66,43 @@ class UnitOwner(Protocol):
         """Bring plain attributes (``groups``, ``num_features``, ...) in line with the tensors."""
         ...
 
+    def widths_in(self, state_dict: StateDict, prefix: str) -> Widths:
+        """Units per group that a state dict has, for the keys behind ``prefix``.
+
+        The present ones where it has no such keys. Raises RuntimeError where it has more than
+        the module's config gives it.
+        """
+        ...
+
+
+Adapter = Callable[[nn.Module], UnitOwner | None]
+
+# By full name of a class, so that nothing is imported for its sake; None where an instance has no
+# units after all. Subclasses are included that keep the forward pass.
+ADAPTERS: dict[str, Adapter] = {}
+
+
+def owner_of(module: nn.Module) -> UnitOwner | None:
+    """Return what owns the search units of just this module: itself, or an adapter; else None."""
+    if isinstance(module, UnitOwner):
+        return module
+    adapter = adapter_of(type(module))
+    return adapter(module) if adapter else None
+
+
+def adapter_of(kind: Any) -> Adapter | None:
+    """Look up the adapter of a class."""
+    for base in kind.__mro__:
+        adapter = ADAPTERS.get(f'{base.__module__}.{base.__qualname__}')
+        if adapter and kind.forward is base.forward:
+            return adapter
+    return None
+
+
+def measures_importance(norm: object) -> bool:
+    """Whether a norm's scale can be the importance of a unit."""
+    return isinstance(norm, _BatchNorm) and norm.affine and norm.track_running_stats
+
 
 def check_norm(norm: nn.Module, norm_cfg: object) -> None:
     """Refuse a norm whose scale cannot be the importance of a unit.
@@ -64,7 +110,7 @@ def check_norm(norm: nn.Module, norm_cfg: object) -> None:
     Raises:
         ValueError: If it is no batch norm, has no scale, or keeps no statistics.
     """
-    if not isinstance(norm, _BatchNorm) or not norm.affine or not norm.track_running_stats:
+    if not measures_importance(norm):
         raise ValueError(
             'norm_cfg must be a batch norm (BN, SyncBN) with scale and running statistics, got '
             f'{norm_cfg}'

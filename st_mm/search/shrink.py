@@ -58,6 +58,11 @@ def plan_cuts(owners: Mapping[str, UnitOwner], dead: Mapping[str, Tensor]) -> di
         if not mask.any():
             continue
         alive = (~mask).cpu()
+        if alive.sum() < owners[name].least_units:
+            raise ValueError(
+                f"'{name}' does not run with fewer than {owners[name].least_units} units, but "
+                f'{int(alive.sum())} would stay'
+            )
         parts = dict(zip(groups, alive.split(list(groups.values())), strict=True))
         for tensor, dim, group in owners[name].unit_slices():
             part = alive if group is None else parts[group]

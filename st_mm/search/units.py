@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from st_mm.models.tracing import run_on_shapes
-from st_mm.models.units import UnitOwner
+from st_mm.models.units import UnitOwner, owner_of
 
 Owners = dict[str, UnitOwner]
 Size = tuple[int, int]
 
 
 def find_owners(model: nn.Module) -> Owners:
-    """Find every module that follows the :class:`UnitOwner` protocol.
+    """Find every module that follows the :class:`UnitOwner` protocol, or has an adapter.
 
     Args:
         model (nn.Module): Any model.
@@ -22,7 +22,11 @@ def find_owners(model: nn.Module) -> Owners:
     Returns:
         dict[str, UnitOwner]: Owners by their name in the model, in the order of its modules.
     """
-    return {name: module for name, module in model.named_modules() if isinstance(module, UnitOwner)}
+    return {
+        name: owner
+        for name, module in model.named_modules()
+        if (owner := owner_of(module)) is not None
+    }
 
 
 def count_units(owners: Mapping[str, UnitOwner]) -> int:
@@ -41,6 +45,8 @@ def dead_units(
 ) -> dict[str, Tensor]:
     """Mark the units whose importance is at most ``threshold`` in every copy of the model.
 
+    Of an owner that needs some units to run, the most important ones stay.
+
     Args:
         owners (Mapping[str, UnitOwner]): Owners of the live model.
         threshold (float): The largest importance that counts as dead (epsilon).
@@ -54,6 +60,8 @@ def dead_units(
         mask = importance(owner) <= threshold
         for other in others:
             mask = mask & (importance(other[name]) <= threshold).to(mask.device)
+        if mask.sum() > len(mask) - owner.least_units:
+            mask[importance(owner).topk(owner.least_units).indices] = False
         dead[name] = mask
     return dead
 
