@@ -13,7 +13,7 @@ from . import compat  # noqa: E402 - see above
 
 compat.apply()  # before anything can import torchvision or mmcv.ops
 
-from . import hooks, models, rewind  # noqa: E402 - see above
+from . import hooks, models, optim, rewind  # noqa: E402 - see above
 from .zoo import config_path  # noqa: E402 - see above
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     'config_path',
     'hooks',
     'models',
+    'optim',
     'rewind',
 ]

@@ -246,12 +246,14 @@ def name_empty_datasets() -> None:
 
 
 def let_averages_follow_loads() -> None:
-    """Let ``EMAHook`` follow a checkpoint or ``init_cfg`` that brings other shapes, as tickets do.
+    """Let ``EMAHook`` start from the weights that training starts from, whatever their shapes.
 
     Cause: with ``update_buffers`` an averaged model holds a ``state_dict`` made once
     (``mmengine/model/averaged_model.py``), whose tensors are not those of the module any more when
-    a load has changed its shapes. A training with hooks of st_mm sees to it; one without them, such
-    as plain fine-tuning of a ticket, would stop at its first iteration.
+    a load has changed its shapes; and ``EMAHook.before_run`` copies the model before its weights are
+    initialized. mmengine's averages copy it again at their first update; ours do not. A training
+    with hooks of st_mm sees to both; one without them, such as plain fine-tuning of a ticket,
+    would stop at its first iteration, or average weights that were never trained.
     """
     load = EMAHook.after_load_checkpoint
     if hasattr(load, '__wrapped__'):
@@ -268,8 +270,10 @@ def let_averages_follow_loads() -> None:
     @functools.wraps(start)
     def started(self: EMAHook, runner: Any) -> None:
         ours, theirs = self.src_model.state_dict(), self.ema_model.module.state_dict()
-        if not self.ema_model.steps and any(ours[n].shape != t.shape for n, t in theirs.items()):
-            self.before_run(runner)  # initialization has changed the model that was copied
+        if not self.ema_model.steps:
+            if any(ours[name].shape != tensor.shape for name, tensor in theirs.items()):
+                self.before_run(runner)
+            self.ema_model.module.load_state_dict(ours)
         start(self, runner)
 
     EMAHook.after_load_checkpoint = followed

@@ -151,7 +151,7 @@ def follow_shapes(runner: Runner) -> None:
     model = bare_model(runner)
     for ema in averaged_models(runner):
         take_widths(ema.module, model.state_dict(), '')
-        if not ema.steps:  # the first update copies the model anyway
+        if not ema.steps:
             ema.module.load_state_dict(model.state_dict())
     refresh_averages(runner)
     rewrap(runner)

@@ -104,7 +104,9 @@ class SearchHook(TicketHook):
         if not self.owners:
             raise ValueError(
                 f'SearchHook needs a model with search units, but {type(model).__name__} has '
-                'none: use HRSupernet as its backbone, or drop the hook from custom_hooks'
+                'none: use HRSupernet or a network of inverted residuals or bottlenecks '
+                '(MobileNetV2, EfficientNet, ResNet-50, ...) as its backbone, or drop the hook '
+                'from custom_hooks'
             )
         if self.interval > self.total(runner):
             runner.logger.warning(

@@ -1,0 +1,6 @@
+"""How weights move: the optimizer and the averages of the published recipes."""
+
+from .ema import RampedEMA
+from .rmsprop import RMSpropEpsInRoot
+
+__all__ = ['RMSpropEpsInRoot', 'RampedEMA']

@@ -1,0 +1,46 @@
+"""The published moving average of the weights, as an averaged model of mmengine."""
+
+from typing import Any
+
+from mmengine.model import ExponentialMovingAverage
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class RampedEMA(ExponentialMovingAverage):
+    """Moving average with the published ramp: ``decay = min(1 - momentum, (1 + n) / (10 + n))``.
+
+    n is 1 at the first update, which averages the weights behind the first step with those before
+    it (AtomNAS and HR-NAS, ``utils/optim.py`` and ``train.py``). mmengine's
+    ``MomentumAnnealingEMA(gamma=9)`` counts 2 behind, and its first update drops the weights before
+    the first step. The ramp is no mere warm-up: the published 1 - momentum is
+    0.9999 ** (batch / 4096), which 40,000 updates at batch 32 never reach.
+
+    Built by ``EMAHook(ema_type='RampedEMA', momentum=1 - 0.9999 ** (batch / 4096),
+    update_buffers=True)``; with ``update_buffers`` BN statistics are averaged too, as published.
+
+    Args:
+        model (nn.Module): The model to average.
+        momentum (float): Share of the new weights once the ramp is over. Defaults to 0.0002.
+        **kwargs: As in mmengine's ``ExponentialMovingAverage``: ``interval``, ``device``,
+            ``update_buffers``.
+    """
+
+    def update_parameters(self, model: nn.Module) -> None:
+        """Average the model in."""
+        self.steps += 1  # a count that begins at 1; at 0 mmengine copies the model
+        # once for all tensors, since reading the count waits for the GPU
+        self._share = max(self.momentum, 9 / (10 + int(self.steps)))
+        super().update_parameters(model)
+        self.steps -= 1
+
+    def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: Any) -> None:
+        """Average one tensor in, in place.
+
+        Args:
+            averaged_param (Tensor): The average.
+            source_param (Tensor): The new value.
+            steps (Tensor): () n.
+        """
+        averaged_param.lerp_(source_param, self._share)
