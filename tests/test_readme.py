@@ -129,11 +129,17 @@ def test_starting_a_ticket_again(ticket_run: Path, toy_streets: Path, tmp_path: 
 @pytest.mark.slow
 def test_pruning_somebody_elses_network(toy_streets: Path, tmp_path: Path) -> None:
     """The README's config, in a project outside the repository, by mim, from training to test."""
-    drop_in = python_block('mmseg::pspnet')
-    assert 'interval=6000, end=64000' in drop_in
-    config = tmp_path / 'pspnet.py'
+    drop_in = python_block('mmseg::mobilenet_v2')
+    quick = {
+        'interval=3000, warmup=5000': 'interval=2, warmup=1, threshold=1.0, min_macs_drop=0',
+        'interval=7000, end=64000': 'interval=1, step=0.3, end=3',
+    }
+    for slow, fast in quick.items():
+        assert slow in drop_in
+        drop_in = drop_in.replace(slow, fast)
+    config = tmp_path / 'mobilenet_v2.py'
     config.write_text(
-        drop_in.replace('interval=6000, end=64000', 'interval=1, step=0.3, end=3')
+        drop_in
         + f"""
 pipeline = [
     dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')
@@ -164,6 +170,10 @@ model = dict(pretrained=None, data_preprocessor=dict(size=(64, 128)))
     weights = [checkpoint['state_dict'][name] for name in names]
     density = sum(int(w.count_nonzero()) for w in weights) / sum(w.numel() for w in weights)
     assert density == pytest.approx(0.1, abs=1e-3)
+    record = checkpoint['meta']['ticket']
+    units = sum(len(kept) for groups in record['units'].values() for kept in groups.values())
+    total = sum(count for groups in record['total'].values() for count in groups.values())
+    assert 16 <= units < total == 7104
 
 
 @pytest.mark.slow

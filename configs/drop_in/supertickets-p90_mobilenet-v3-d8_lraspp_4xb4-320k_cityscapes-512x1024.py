@@ -1,0 +1,10 @@
+# Of 160,000 iterations (the loop of the base, for all its name says): rho rises over the first 6 %,
+# and the last of nine prunes is at 79 %, so that the ticket trains on at its final sparsity.
+_base_ = ['mmseg::mobilenet_v3/mobilenet-v3-d8_lraspp_4xb4-320k_cityscapes-512x1024.py']
+
+custom_imports = dict(imports=['st_mm'], allow_failed_imports=False)
+custom_hooks = [
+    dict(type='SearchHook', interval=6000, rho=1.4e-4, warmup=10000, by_epoch=False),
+    dict(type='ProgressivePruneHook', ratio=0.9, interval=14000, end=126000, by_epoch=False),
+    dict(type='ReactivateHook', on='search'),
+]
