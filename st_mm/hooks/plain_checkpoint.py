@@ -1,6 +1,6 @@
 """Checkpoints of plain types: what any ``torch.load`` reads, with or without st_mm imported.
 
-mmengine pickles its :class:`HistoryBuffer`, numpy scalars, and methods of one-cycle schedulers;
+mmengine pickles its :class:`HistoryBuffer`, numpy scalars and arrays, and methods of one-cycle schedulers;
 torch >= 2.6 refuses them wherever nobody has allowed them, as in mm's ``publish_model.py``.
 """
 
@@ -40,8 +40,8 @@ def _plain(value: Any) -> Any:
         )
     if isinstance(value, list | tuple) and not hasattr(value, '_fields'):
         return type(value)(_plain(entry) for entry in value)
-    if isinstance(value, np.generic):
-        return value.item()
+    if isinstance(value, np.generic | np.ndarray):  # arrays stand in the dataset_meta of mmpose
+        return value.tolist()
     if isinstance(value, HistoryBuffer):
         history, counts = value.data
         return dict(
