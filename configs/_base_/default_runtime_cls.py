@@ -4,5 +4,5 @@ _base_ = 'mmpretrain::_base_/default_runtime.py'
 custom_imports = dict(imports=['st_mm'], allow_failed_imports=False)
 # no save_best: while sparsity rises the best score is that of the densest network
 default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=3))
-val_cfg = dict()
-test_cfg = dict()
+val_cfg = {}
+test_cfg = {}

@@ -1,5 +1,5 @@
-# The published recipe for COCO keypoint: 210 epochs, batch 384, Adam at 1e-3, a tenth of it from 170
-# and a hundredth from 200. It stands on the runtime, whose train_cfg and custom_hooks it changes.
+# The published recipe for COCO keypoint: 210 epochs, batch 384, Adam at 1e-3, a tenth of it from
+# 170 and a hundredth from 200. It stands on the runtime, since it changes its train_cfg and hooks.
 _base_ = ['../default_runtime_pose.py', './ema.py']
 
 max_epochs = 210
