@@ -250,10 +250,10 @@ def let_averages_follow_loads() -> None:
 
     Cause: with ``update_buffers`` an averaged model holds a ``state_dict`` made once
     (``mmengine/model/averaged_model.py``), whose tensors are not those of the module any more when
-    a load has changed its shapes; and ``EMAHook.before_run`` copies the model before its weights are
-    initialized. mmengine's averages copy it again at their first update; ours do not. A training
-    with hooks of st_mm sees to both; one without them, such as plain fine-tuning of a ticket,
-    would stop at its first iteration, or average weights that were never trained.
+    a load has changed its shapes; and ``EMAHook.before_run`` copies the model before its weights
+    are initialized. mmengine's averages copy it again at their first update; ours do not. A
+    training with hooks of st_mm sees to both; one without them, such as plain fine-tuning of a
+    ticket, would stop at its first iteration, or average weights that were never trained.
     """
     load = EMAHook.after_load_checkpoint
     if hasattr(load, '__wrapped__'):

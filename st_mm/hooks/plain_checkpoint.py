@@ -1,7 +1,8 @@
 """Checkpoints of plain types: what any ``torch.load`` reads, with or without st_mm imported.
 
-mmengine pickles its :class:`HistoryBuffer`, numpy scalars and arrays, and methods of one-cycle schedulers;
-torch >= 2.6 refuses them wherever nobody has allowed them, as in mm's ``publish_model.py``.
+mmengine pickles its :class:`HistoryBuffer`, numpy scalars and arrays, and methods of one-cycle
+schedulers; torch >= 2.6 refuses them wherever nobody has allowed them, as in mm's
+``publish_model.py``.
 """
 
 from typing import Any
