@@ -16,3 +16,4 @@ ema = dict(momentum=0.01)  # few iterations: a short memory
 custom_hooks = [{**_base_.ema, **ema}]
 default_hooks = dict(logger=dict(interval=40), checkpoint=dict(interval=1))
 randomness = dict(seed=0)
+auto_scale_lr = dict(base_batch_size=64)

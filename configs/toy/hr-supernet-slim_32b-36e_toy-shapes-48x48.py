@@ -16,3 +16,4 @@ ema = dict(momentum=0.02)  # few iterations: a short memory
 custom_hooks = [{**_base_.ema, **ema}]
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=2))
 randomness = dict(seed=0)
+auto_scale_lr = dict(base_batch_size=32)

@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
-from mmcv.cnn import ConvModule
+from mmcv.cnn import ConvAWS2d, ConvModule, ConvWS2d
 from numpy.polynomial.hermite_e import hermegauss
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
@@ -19,9 +19,11 @@ from .units import (
     Widths,
     adapter_of,
     measures_importance,
+    owner_of,
 )
 
 WIDTH = 'width_of_config'  # attribute of a block: its units before anything was cut or loaded
+STANDARDIZED = (ConvWS2d, ConvAWS2d)  # a column that leaves changes all others
 NORM = ('weight', 'bias', 'running_mean', 'running_var')
 
 
@@ -241,6 +243,7 @@ def _checked(owner: HiddenChannels) -> UnitOwner | None:
     layers = (*owner.layers, owner.project)
     plain = all(
         isinstance(owner._get(layer.conv), nn.Conv2d)
+        and not isinstance(owner._get(layer.conv), STANDARDIZED)
         and measures_importance(owner._get(layer.norm))
         for layer in layers
     )
@@ -262,7 +265,7 @@ ADAPTERS.update(
 )
 
 
-def expect_tickets(parent: nn.Module, name: str, block: Any) -> None:
+def expect_tickets(parent: nn.Module | None, name: str, block: Any) -> None:
     """Let a stock block take the width of whatever is loaded into it, once it has a parent.
 
     A config goes on naming ``MobileNetV2``; every path that loads weights ends in the block's own
@@ -278,12 +281,19 @@ def expect_tickets(parent: nn.Module, name: str, block: Any) -> None:
 
 
 def take_ticket(block: nn.Module, state_dict: StateDict, prefix: str, *_: object) -> None:
-    """Check what is about to be loaded into a block, and take its width.
+    """Take the width of what is about to be loaded into a block.
+
+    Only other widths than that of the config are looked at closely: what fits a stock network in
+    part goes on being torch's or mmengine's affair.
 
     Raises:
-        RuntimeError: If the tensors that the state dict has for the block are not those of it.
+        RuntimeError: If it has another width and its tensors are not those of the block.
     """
-    check_fit(block, state_dict, prefix, required=False)
+    owner = owner_of(block)
+    if owner is None:
+        return
+    if sum(owner.widths_in(state_dict, prefix).values()) != getattr(block, WIDTH):
+        check_fit(block, state_dict, prefix, required=False)
     take_widths(block, state_dict, prefix)
 
 

@@ -74,7 +74,12 @@ def refuses(tiny_config: Callable[..., Config], tmp_path: Path) -> Callable[...,
 
 def _stock_model(config: Config) -> None:
     config.model.backbone = dict(
-        type='MobileNetV2', widen_factor=0.1, out_indices=(6,), norm_cfg=dict(type='BN')
+        type='ResNet',
+        depth=18,
+        base_channels=4,
+        stem_channels=4,
+        out_indices=(3,),
+        norm_cfg=dict(type='BN'),
     )
     config.model.neck = None
     config.model.decode_head.update(in_channels=32, channels=32)

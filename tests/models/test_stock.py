@@ -258,8 +258,6 @@ def narrowed(changes: dict) -> dict[str, torch.Tensor]:
         ({'0.conv.1.conv.weight': torch.ones(9, 1, 3, 3)}, '0.conv.1.conv.weight.*1 to 8 filters'),
         ({'0.conv.1.conv.weight': torch.ones(0, 1, 3, 3)}, '0.conv.1.conv.weight.*1 to 8 filters'),
         ({'0.conv.1.conv.weight': torch.ones(5, 1, 3, 3)}, '0.conv.*has shape'),
-        ({'0.conv.1.bn.weight': None}, "no tensor '0.conv.1.bn.weight'"),
-        ({'0.conv.3.conv.weight': torch.ones(1)}, '0.conv.3.conv.weight.*no place'),
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict, message: str) -> None:
@@ -268,6 +266,29 @@ def test_what_does_not_fit_is_refused(changes: dict, message: str) -> None:
     with pytest.raises(RuntimeError, match=message):
         model.load_state_dict(narrowed(changes), strict=False)
     assert all(torch.equal(model.state_dict()[key], before[key]) for key in before)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'0.conv.1.bn.weight': None}, "no tensor '0.conv.1.bn.weight'"),
+        ({'0.conv.3.conv.weight': torch.ones(1)}, '0.conv.3.conv.weight.*no place'),
+    ],
+)
+def test_a_torn_ticket_is_refused_and_a_partial_stock_file_is_not(changes, message) -> None:
+    """As users of stock networks are used to, who happen to import st_mm."""
+    model = nn.Sequential(SegInvertedResidual(4, 4, 1, expand_ratio=2))
+    model.load_state_dict(narrowed(changes), strict=False)
+    ticket = nn.Sequential(SegInvertedResidual(4, 4, 1, expand_ratio=2))
+    shrink(ticket, {'0': torch.arange(8) < 3})
+    torn = ticket.state_dict() | changes
+    with pytest.raises(RuntimeError, match=message):
+        model.load_state_dict({k: v for k, v in torn.items() if v is not None}, strict=False)
+
+
+def test_standardized_convolutions_have_no_units() -> None:
+    """What one column of theirs does depends on the others."""
+    assert owner_of(SegInvertedResidual(4, 4, 1, 2, conv_cfg=dict(type='ConvWS'))) is None
 
 
 def test_weights_without_the_block_are_none_of_its_business() -> None:
