@@ -63,8 +63,9 @@ def test_make_targets(target: str) -> None:
 @pytest.mark.parametrize('words', MIM, ids=' '.join)
 def test_mim_commands_name_configs(words: list[str]) -> None:
     assert words[1] in ('train', 'test')
-    assert words[2] == 'mmseg'
-    assert Config.fromfile(ROOT / words[3]).custom_imports.imports == ['st_mm']
+    config = Config.fromfile(ROOT / words[3])
+    assert words[2] == config.default_scope
+    assert config.custom_imports.imports == ['st_mm']
 
 
 @pytest.mark.parametrize('words', TOOLS, ids=' '.join)

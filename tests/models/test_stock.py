@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.registry import DefaultScope
 from mmseg.models.utils import InvertedResidual as SegInvertedResidual
 from torch import nn
 
@@ -50,7 +51,8 @@ NONE = [
 
 def build(library: str, backbone: dict) -> nn.Module:
     importlib.import_module(f'{library}.models')
-    return importlib.import_module(f'{library}.registry').MODELS.build(backbone)
+    with DefaultScope.overwrite_default_scope(library):  # whatever an earlier test has left
+        return importlib.import_module(f'{library}.registry').MODELS.build(backbone)
 
 
 def network(library: str, backbone: dict, seed: int = 0) -> nn.Module:

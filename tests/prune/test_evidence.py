@@ -310,3 +310,5 @@ if __name__ == '__main__':
     torch.distributed.init_process_group('gloo')
     rank = get_dist_info()[0]
     torch.save(scores_of_rank(range(rank, rank + 1)), Path(sys.argv[1], f'{rank}'))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()  # else its threads may abort a rank that ends
