@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import shutil
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from toy_streets.dataset import SPLITS, SetError
+from toy_set.request import SPLITS, SetError, in_processes
+from toy_set.request import Request as AnyRequest
 
 from toy_people.body import KEYPOINTS, SKELETON
 from toy_people.scene import draw_scene
@@ -31,32 +30,10 @@ DRAWING = 1
 
 
 @dataclass(frozen=True)
-class Request:
-    """Which set is asked for.
+class Request(AnyRequest):
+    """Which set of people is asked for."""
 
-    Args:
-        train (int): Number of training images.
-        val (int): Number of validation images.
-        test (int): Number of test images.
-        height (int): Rows of an image.
-        width (int): Columns of an image.
-        seed (int): Another seed makes another set.
-        drawing (int): Version of the drawings. Defaults to `DRAWING`.
-    """
-
-    train: int
-    val: int
-    test: int
-    height: int
-    width: int
-    seed: int
     drawing: int = DRAWING
-
-    def images(self) -> Iterator[tuple[str, int]]:
-        """Split and index of every image of the set."""
-        for split in SPLITS:
-            for index in range(getattr(self, split)):
-                yield split, index
 
 
 def write_image(job: tuple[Request, Path, str, int]) -> list[dict]:
@@ -129,7 +106,8 @@ def write_set(request: Request, root: Path, workers: int) -> Iterator[int]:
         (unfinished / 'annotations').mkdir()
         drawn: dict[str, list[list[dict]]] = {split: [] for split in SPLITS}
         jobs = [(request, unfinished, split, index) for split, index in request.images()]
-        for (split, _), people in zip(request.images(), draw(jobs, workers), strict=True):
+        drawing = in_processes(write_image, jobs, workers, chunksize=8)
+        for (split, _), people in zip(request.images(), drawing, strict=True):
             drawn[split].append(people)
             yield len(people)
         for split, images in drawn.items():
@@ -139,17 +117,6 @@ def write_set(request: Request, root: Path, workers: int) -> Iterator[int]:
         if root.exists():
             shutil.rmtree(root)
         unfinished.rename(root)
-
-
-def draw(jobs: list, workers: int) -> Iterator[list[dict]]:
-    """Runs `write_image` on all jobs in order, on several processes if asked to."""
-    if workers == 1:
-        yield from map(write_image, jobs)
-        return
-    # A fresh interpreter for each worker: OpenCV's threads do not survive a fork.
-    context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        yield from pool.map(write_image, jobs, chunksize=8)
 
 
 def annotations(request: Request, images: list[list[dict]]) -> dict:

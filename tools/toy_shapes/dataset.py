@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from toy_streets.dataset import SPLITS, SetError
+from toy_set.request import SPLITS, SetError, in_processes
+from toy_set.request import Request as AnyRequest
 
 from toy_shapes.outlines import KINDS
 from toy_shapes.picture import draw
@@ -27,36 +26,14 @@ DRAWING = 1
 
 
 @dataclass(frozen=True)
-class Request:
-    """Which set is asked for.
+class Request(AnyRequest):
+    """Which set of shapes is asked for."""
 
-    Args:
-        train (int): Number of training pictures.
-        val (int): Number of validation pictures.
-        test (int): Number of test pictures.
-        height (int): Rows of a picture.
-        width (int): Columns of a picture.
-        seed (int): Another seed makes another set.
-        drawing (int): Version of the drawings. Defaults to `DRAWING`.
-    """
-
-    train: int
-    val: int
-    test: int
-    height: int
-    width: int
-    seed: int
     drawing: int = DRAWING
 
     def manifest(self) -> dict:
         """What is written beside the pictures."""
         return {**asdict(self), 'classes': list(KINDS)}
-
-    def pictures(self) -> Iterator[tuple[str, int]]:
-        """Split and index of every picture of the set."""
-        for split in SPLITS:
-            for index in range(getattr(self, split)):
-                yield split, index
 
 
 def kind_of(index: int) -> str:
@@ -96,14 +73,8 @@ def write_set(request: Request, root: Path, workers: int) -> Iterator[None]:
         for split in SPLITS:
             for kind in KINDS:
                 (folder / split / kind).mkdir(parents=True)
-        jobs = [(request, folder, split, index) for split, index in request.pictures()]
-        if workers == 1:
-            yield from map(write, jobs)
-        else:
-            # A fresh interpreter for each worker: OpenCV's threads do not survive a fork.
-            context = multiprocessing.get_context('spawn')
-            with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-                yield from pool.map(write, jobs, chunksize=16)
+        jobs = [(request, folder, split, index) for split, index in request.images()]
+        yield from in_processes(write, jobs, workers, chunksize=16)
         (folder / MANIFEST).write_text(json.dumps(request.manifest(), indent=2) + '\n')
 
 
@@ -157,4 +128,4 @@ def claim(request: Request, root: Path, force: bool) -> bool:
         return False
     if found != request.manifest():
         raise SetError(f'{root} holds another toy set; --force replaces it')
-    return all((root / path_of(*picture)).is_file() for picture in request.pictures())
+    return all((root / path_of(*picture)).is_file() for picture in request.images())

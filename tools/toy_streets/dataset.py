@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from toy_set.request import SPLITS, SetError, in_processes
+from toy_set.request import Request as AnyRequest
 
 from toy_streets.scene import STYLES, draw_scene
 
-SPLITS = ('train', 'val', 'test')
 MANIFEST = 'toy_streets.json'
 UNFINISHED = 'toy_streets.json.part'
 FOLDERS = ('leftImg8bit', 'gtFine')
@@ -25,37 +24,11 @@ DRAWING = 1
 """Version of the drawings; a change that alters any picture raises it."""
 
 
-class SetError(Exception):
-    """A folder that cannot take the set asked for; the message says why and what to do."""
-
-
 @dataclass(frozen=True)
-class Request:
-    """Which set is asked for.
+class Request(AnyRequest):
+    """Which set of streets is asked for."""
 
-    Args:
-        train (int): Number of training images.
-        val (int): Number of validation images.
-        test (int): Number of test images.
-        height (int): Rows of an image.
-        width (int): Columns of an image.
-        seed (int): Another seed makes another set.
-        drawing (int): Version of the drawings. Defaults to `DRAWING`.
-    """
-
-    train: int
-    val: int
-    test: int
-    height: int
-    width: int
-    seed: int
     drawing: int = DRAWING
-
-    def images(self) -> Iterator[tuple[str, int]]:
-        """Split and index of every image of the set."""
-        for split in SPLITS:
-            for index in range(getattr(self, split)):
-                yield split, index
 
 
 def paths(root: Path, split: str, index: int) -> tuple[Path, Path]:
@@ -104,13 +77,7 @@ def write(job: tuple[Request, Path, str, int]) -> np.ndarray:
 def write_set(request: Request, root: Path, workers: int) -> Iterator[np.ndarray]:
     """Draws all images of a set, on several processes if asked to; yields pixels by label."""
     jobs = [(request, root, split, index) for split, index in request.images()]
-    if workers == 1:
-        yield from map(write, jobs)
-        return
-    # A fresh interpreter for each worker: OpenCV's threads do not survive a fork.
-    context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        yield from pool.map(write, jobs, chunksize=4)
+    return in_processes(write, jobs, workers, chunksize=4)
 
 
 def claim(request: Request, root: Path, force: bool) -> dict | None:

@@ -1,0 +1,1 @@
+"""What the generators of toy sets share: the command line, and which images a set has."""
