@@ -272,8 +272,9 @@ def let_averages_follow_loads() -> None:
         ours, theirs = self.src_model.state_dict(), self.ema_model.module.state_dict()
         if not self.ema_model.steps:
             if any(ours[name].shape != tensor.shape for name, tensor in theirs.items()):
-                self.before_run(runner)
-            self.ema_model.module.load_state_dict(ours)
+                self.before_run(runner)  # copies the model anew
+            else:
+                self.ema_model.module.load_state_dict(ours)
         start(self, runner)
 
     EMAHook.after_load_checkpoint = followed

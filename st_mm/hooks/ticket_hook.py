@@ -11,7 +11,7 @@ from mmengine.runner.base_loop import BaseLoop
 
 from st_mm.files import check_checkpoint, tidy_work_dir
 from st_mm.models.loading import check_fit
-from st_mm.models.stock import expect_tickets
+from st_mm.models.stock import expect_ticket
 from st_mm.ticket import KEY, Ticket, plain_state
 
 from .plain_checkpoint import make_plain, restore
@@ -51,7 +51,7 @@ class TicketHook(Hook):
         """Refuse an unreadable checkpoint, and have checkpoints written whole or not at all."""
         self._check_neighbours(runner)
         for module in bare_model(runner).modules():  # built before st_mm was imported, maybe
-            expect_tickets(None, '', module)
+            expect_ticket(module)
         if runner._load_from:
             check_checkpoint(runner._load_from)
         elif runner._resume:

@@ -6,7 +6,7 @@ from operator import attrgetter
 import torch
 from torch import Tensor, nn
 
-from .units import StateDict, UnitOwner, Widths, owner_of
+from .units import StateDict, UnitOwner, Widths, find_owners, owner_of
 
 COUNTER = 'num_batches_tracked'  # of a norm; old checkpoints lack it, and it changes no output
 FOREIGN = 'the checkpoint belongs to another architecture; use the config that it was trained with'
@@ -77,12 +77,11 @@ def take_widths(module: nn.Module, state_dict: StateDict, prefix: str) -> None:
             changed.
     """
     incoming = [
-        (child, owner.widths_in(state_dict, f'{prefix}{name}.' if name else prefix))
-        for name, child in module.named_modules()
-        if (owner := owner_of(child)) is not None
+        (name, owner.widths_in(state_dict, f'{prefix}{name}.' if name else prefix))
+        for name, owner in find_owners(module).items()
     ]
-    for child, widths in incoming:
-        set_widths(child, widths)
+    for name, widths in incoming:
+        set_widths(module.get_submodule(name), widths)
 
 
 def check_fit(module: nn.Module, state_dict: StateDict, prefix: str, required: bool) -> None:
@@ -105,12 +104,11 @@ def check_fit(module: nn.Module, state_dict: StateDict, prefix: str, required: b
     if not required and not incoming:
         return
     shapes = {name: tensor.shape for name, tensor in state_tensors(module)}
-    for name, child in module.named_modules():
-        if (owner := owner_of(child)) is not None:
-            path = f'{name}.' if name else ''
-            widths = owner.widths_in(state_dict, prefix + path)
-            for tensor, shape in shapes_at(child, owner, widths).items():
-                shapes[path + tensor] = shape
+    for name, owner in find_owners(module).items():
+        path = f'{name}.' if name else ''
+        widths = owner.widths_in(state_dict, prefix + path)
+        for tensor, shape in shapes_at(module.get_submodule(name), owner, widths).items():
+            shapes[path + tensor] = shape
     for name, shape in shapes.items():
         key = prefix + name
         if key not in state_dict:

@@ -80,6 +80,17 @@ class HiddenChannels:
     def _get(self, name: str) -> Any:
         return attrgetter(name)(self.block)
 
+    def is_plain(self) -> bool:
+        """Whether all layers are plain convolutions with batch norms behind them."""
+        for layer in (*self.layers, self.project):
+            conv = self._get(layer.conv)
+            if not isinstance(conv, nn.Conv2d) or isinstance(conv, STANDARDIZED):
+                return False
+            if not measures_importance(self._get(layer.norm)):
+                return False
+        kernel: tuple[int, ...] = self._get(self.project.conv).kernel_size
+        return kernel == (1, 1)
+
     @property
     def unit_bn(self) -> nn.BatchNorm2d:
         """The BN behind the last layer."""
@@ -221,7 +232,8 @@ def _inverted(block: Any, names: list[str], excite: str | None = None) -> UnitOw
         return None
     act = modules[1].activate if modules[1].with_activation else nn.Identity()
     expand, filters, project = (Layer.of(block, name) for name in names)
-    return _checked(HiddenChannels(block, (expand, filters), project, act, excite))
+    owner = HiddenChannels(block, (expand, filters), project, act, excite)
+    return owner if owner.is_plain() else None
 
 
 def from_bottleneck(block: Any) -> UnitOwner | None:
@@ -235,19 +247,8 @@ def from_bottleneck(block: Any) -> UnitOwner | None:
     filters = Layer('conv2', block.norm2_name)
     project = Layer('conv3', block.norm3_name)
     stride = block.conv1.stride[0]
-    return _checked(HiddenChannels(block, (filters,), project, block.relu, stride=stride))
-
-
-def _checked(owner: HiddenChannels) -> UnitOwner | None:
-    """Return the owner if its layers are plain convolutions with batch norms behind them."""
-    layers = (*owner.layers, owner.project)
-    plain = all(
-        isinstance(owner._get(layer.conv), nn.Conv2d)
-        and not isinstance(owner._get(layer.conv), STANDARDIZED)
-        and measures_importance(owner._get(layer.norm))
-        for layer in layers
-    )
-    return owner if plain and owner._get(owner.project.conv).kernel_size == (1, 1) else None
+    owner = HiddenChannels(block, (filters,), project, block.relu, stride=stride)
+    return owner if owner.is_plain() else None
 
 
 ADAPTERS.update(
@@ -265,8 +266,8 @@ ADAPTERS.update(
 )
 
 
-def expect_tickets(parent: nn.Module | None, name: str, block: Any) -> None:
-    """Let a stock block take the width of whatever is loaded into it, once it has a parent.
+def expect_ticket(block: Any) -> None:
+    """Let a stock block take the width of whatever is loaded into it.
 
     A config goes on naming ``MobileNetV2``; every path that loads weights ends in the block's own
     ``_load_from_state_dict``, which asks the hook set here first.
@@ -297,4 +298,5 @@ def take_ticket(block: nn.Module, state_dict: StateDict, prefix: str, *_: object
     take_widths(block, state_dict, prefix)
 
 
-register_module_module_registration_hook(expect_tickets)
+# a block is known once it gets its parent
+register_module_module_registration_hook(lambda parent, name, block: expect_ticket(block))

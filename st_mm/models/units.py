@@ -90,6 +90,22 @@ def owner_of(module: nn.Module) -> UnitOwner | None:
     return adapter(module) if adapter else None
 
 
+def find_owners(model: nn.Module) -> dict[str, UnitOwner]:
+    """Find every module that follows the :class:`UnitOwner` protocol, or has an adapter.
+
+    Args:
+        model (nn.Module): Any model.
+
+    Returns:
+        dict[str, UnitOwner]: Owners by their name in the model, in the order of its modules.
+    """
+    return {
+        name: owner
+        for name, module in model.named_modules()
+        if (owner := owner_of(module)) is not None
+    }
+
+
 def adapter_of(kind: Any) -> Adapter | None:
     """Look up the adapter of a class."""
     for base in kind.__mro__:

@@ -1,5 +1,7 @@
 """Which units live: search units, their penalty, and their removal."""
 
+from st_mm.models.units import find_owners
+
 from .calibration import recalibrate
 from .calibration_data import calibration_batches, training_loss
 from .penalty import PenaltyGradient, penalty, ramp
@@ -7,7 +9,6 @@ from .shrink import Cut, shrink
 from .units import (
     count_units,
     dead_units,
-    find_owners,
     importance,
     input_sizes,
     saved_macs,

@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from st_mm.models.loading import set_data, state_tensors
-from st_mm.models.units import UnitOwner
-
-from .units import find_owners
+from st_mm.models.units import UnitOwner, find_owners
 
 
 class Cut(NamedTuple):

@@ -7,26 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from st_mm.models.tracing import run_on_shapes
-from st_mm.models.units import UnitOwner, owner_of
+from st_mm.models.units import UnitOwner, find_owners
 
 Owners = dict[str, UnitOwner]
 Size = tuple[int, int]
-
-
-def find_owners(model: nn.Module) -> Owners:
-    """Find every module that follows the :class:`UnitOwner` protocol, or has an adapter.
-
-    Args:
-        model (nn.Module): Any model.
-
-    Returns:
-        dict[str, UnitOwner]: Owners by their name in the model, in the order of its modules.
-    """
-    return {
-        name: owner
-        for name, module in model.named_modules()
-        if (owner := owner_of(module)) is not None
-    }
 
 
 def count_units(owners: Mapping[str, UnitOwner]) -> int:
