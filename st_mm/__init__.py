@@ -13,8 +13,8 @@ from . import compat  # noqa: E402 - see above
 
 compat.apply()  # before anything can import torchvision or mmcv.ops
 
-from . import hooks, models, optim, rewind  # noqa: E402 - see above
-from .zoo import config_path  # noqa: E402 - see above
+from . import hooks, models, optim, rewind, units  # noqa: E402 - see above
+from .config_path import config_path  # noqa: E402 - see above
 
 __all__ = [
     '__version__',
@@ -25,4 +25,5 @@ __all__ = [
     'models',
     'optim',
     'rewind',
+    'units',
 ]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from .files import check_checkpoint
-from .models.units import find_owners
 from .prune.masks import unpack
+from .units.owner import find_owners
 from .version import __version__
 
 KEY = 'ticket'  # where the record lives in the meta of a checkpoint

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 import st_mm
-from st_mm.search import find_owners
+from st_mm.units import find_owners
 
 ROOT = Path(__file__).parents[1]
 MATRICES = ('ladder', 'criteria', 'sweep')  # of trainings, not trainings themselves

@@ -9,7 +9,8 @@ from mmengine.registry import HOOKS
 
 from st_mm.analysis.checkpoints import build_model, find_input_shape
 from st_mm.hooks import PruneHook, ReactivateHook, SearchHook
-from st_mm.search import count_units, find_owners, input_sizes, unit_costs
+from st_mm.search import count_units, input_sizes, unit_costs
+from st_mm.units import find_owners
 
 FOLDER = Path(__file__).parents[1] / 'configs' / 'drop_in'
 UNITS = {  # of the networks as built; BasicBlocks have none

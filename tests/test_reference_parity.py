@@ -13,14 +13,13 @@ import pytest
 import torch
 from torch import nn
 
-from st_mm.analysis import count_macs
+from st_mm.measure import count_macs
 from st_mm.models import HRClassificationNeck, HRFusionNeck, HRSupernet, TokenMixer
 from st_mm.models.token_mixer import TOKEN_DIM
 from st_mm.prune import Masks, lowest, magnitude, prunable_weights, unpack
 from st_mm.search import (
     count_units,
     dead_units,
-    find_owners,
     importance,
     input_sizes,
     penalty,
@@ -28,6 +27,7 @@ from st_mm.search import (
     unit_costs,
     units_macs,
 )
+from st_mm.units import find_owners
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(os.environ.get('ST_MM_GOLDEN_DIR', ROOT.parent / 'shared' / 'golden'))

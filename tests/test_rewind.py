@@ -12,8 +12,8 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from st_mm.rewind import read_ticket, surplus_units
-from st_mm.search import find_owners
 from st_mm.ticket import KEY, Ticket, load_checkpoint, plain_state
+from st_mm.units import find_owners
 
 
 @pytest.fixture(scope='module')

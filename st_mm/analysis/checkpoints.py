@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from st_mm.models.loading import check_fit
 from st_mm.ticket import Ticket, load_checkpoint
+from st_mm.units.loading import check_fit
 
 Shape = tuple[int, int, int]
 

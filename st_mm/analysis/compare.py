@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from st_mm.prune import prunable_weights
 from st_mm.rewind import surplus_units
-from st_mm.search import find_owners
 from st_mm.search.shrink import Cut, plan_cuts
 from st_mm.ticket import Ticket
+from st_mm.units import find_owners
 
 from .report import population
 

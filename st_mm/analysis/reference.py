@@ -22,10 +22,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from st_mm.zoo import config_path
+from st_mm.config_path import config_path
+from st_mm.measure import count_macs, count_params
 
 from .checkpoints import build_model
-from .complexity import count_macs, count_params
 from .plots import METRIC_NAMES
 from .report import Cost
 from .tradeoff import COLOURS, MARKERS

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from st_mm.measure import Macs, count_macs, count_params
 from st_mm.prune import Criterion, prunable_weights
-from st_mm.search import find_owners
 from st_mm.ticket import Ticket
-
-from .complexity import Macs, count_macs, count_params
+from st_mm.units import find_owners
 
 
 @dataclass(frozen=True)

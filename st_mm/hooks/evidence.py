@@ -6,9 +6,9 @@ from typing import Any
 
 from mmengine.runner import Runner
 
+from st_mm.calibration import calibration_batches, training_loss
+from st_mm.calibration.random_state import frozen_random_state
 from st_mm.prune import Evidence
-from st_mm.random_state import frozen_random_state
-from st_mm.search import calibration_batches, training_loss
 
 from .run_state import Moment, bare_model, seed_at
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from st_mm.prune import grow
 from st_mm.prune.schedule import is_integer, is_number
-from st_mm.search import find_owners
+from st_mm.units import find_owners
 
 from .evidence import evidence_at
 from .prune_hook import PruneHook

@@ -8,8 +8,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from st_mm.random_state import frozen_random_state
-from st_mm.search import calibration_batches, recalibrate, training_loss
+from st_mm.calibration import calibration_batches, recalibrate, training_loss
+from st_mm.calibration.random_state import frozen_random_state
 
 from .run_state import RunState, averaged_models, bare_model, seed_at
 

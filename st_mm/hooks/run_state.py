@@ -11,10 +11,10 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from st_mm.models.loading import take_widths
 from st_mm.prune import Masks
 from st_mm.search import Cut, shrink
 from st_mm.ticket import RECORD, Ticket
+from st_mm.units.loading import take_widths
 
 # entries of a checkpoint that only a resumed training needs
 LATENT = 'latent_weights'  # values behind the masks, live and EMA

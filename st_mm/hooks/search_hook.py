@@ -7,18 +7,18 @@ from typing import Any
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from st_mm.analysis import count_macs
+from st_mm.measure import count_macs
 from st_mm.search import (
     PenaltyGradient,
     count_units,
     dead_units,
-    find_owners,
     input_sizes,
     penalty,
     ramp,
     saved_macs,
     unit_costs,
 )
+from st_mm.units import find_owners
 
 from .run_state import (
     Moment,

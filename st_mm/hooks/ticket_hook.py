@@ -10,9 +10,9 @@ from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 from mmengine.runner.base_loop import BaseLoop
 
 from st_mm.files import check_checkpoint, tidy_work_dir
-from st_mm.models.loading import check_fit
-from st_mm.models.stock import expect_ticket
 from st_mm.ticket import KEY, Ticket, plain_state
+from st_mm.units.loading import check_fit
+from st_mm.units.stock import expect_ticket
 
 from .plain_checkpoint import make_plain, restore
 from .recalibrate_hook import RecalibrateHook

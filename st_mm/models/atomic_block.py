@@ -10,9 +10,10 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .loading import TicketModule, misfit
+from st_mm.units.loading import TicketModule, misfit
+from st_mm.units.owner import StateDict, UnitSlice, Widths, check_norm
+
 from .token_mixer import TokenMixer
-from .units import StateDict, UnitSlice, Widths, check_norm
 
 
 @MODELS.register_module()

@@ -10,8 +10,9 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from st_mm.units.loading import TicketModule
+
 from .atomic_block import AtomicBlock
-from .loading import TicketModule
 
 
 class FusionLayer(BaseModule):

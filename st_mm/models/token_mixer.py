@@ -7,8 +7,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .loading import TicketModule, misfit
-from .units import StateDict, UnitSlice, Widths, check_norm
+from st_mm.units.loading import TicketModule, misfit
+from st_mm.units.owner import StateDict, UnitSlice, Widths, check_norm
 
 MAP_SIZE = 8  # side of the map that tokens see
 TOKEN_DIM = MAP_SIZE * MAP_SIZE  # a token is one value per position

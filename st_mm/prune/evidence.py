@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from st_mm.random_state import frozen_random_state, seed_everything
+from st_mm.calibration.random_state import frozen_random_state, seed_everything
 
 Weights = Mapping[str, Tensor]
 

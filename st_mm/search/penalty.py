@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from st_mm.models.units import UnitOwner
+from st_mm.units.owner import UnitOwner
 
-from .units import importance
+from .importance import importance
 
 
 def penalty(owners: Mapping[str, UnitOwner], costs: Mapping[str, Tensor], rho: float) -> Tensor:

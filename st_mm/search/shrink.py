@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from st_mm.models.loading import set_data, state_tensors
-from st_mm.models.units import UnitOwner, find_owners
+from st_mm.units.loading import set_data, state_tensors
+from st_mm.units.owner import UnitOwner, find_owners
 
 
 class Cut(NamedTuple):

@@ -12,8 +12,9 @@ from st_mm.analysis.compare import compare
 from st_mm.hooks import ProgressivePruneHook
 from st_mm.models import AtomicBlock
 from st_mm.prune import Masks, prunable_weights
-from st_mm.search import find_owners, shrink
+from st_mm.search import shrink
 from st_mm.ticket import Ticket
+from st_mm.units import find_owners
 
 
 def network(stem: int = 4, expand_ratio: int = 2) -> nn.Module:

@@ -9,14 +9,16 @@ from mmengine.config import Config
 from rich.console import Console
 from torch import nn
 
-from st_mm.analysis import count_macs, count_params, tables
+from st_mm.analysis import tables
 from st_mm.analysis.checkpoints import build_model, find_input_shape, load_strictly
 from st_mm.analysis.report import Cost, Kept, TicketReport, population, report
 from st_mm.hooks import ProgressivePruneHook, PruneHook
+from st_mm.measure import count_macs, count_params
 from st_mm.models import AtomicBlock
 from st_mm.prune import Masks, lowest, magnitude, prunable_weights
-from st_mm.search import count_units, find_owners, shrink
+from st_mm.search import count_units, shrink
 from st_mm.ticket import Ticket
+from st_mm.units import find_owners
 
 SHAPE = (3, 16, 16)
 

@@ -23,8 +23,9 @@ from torch.nn import functional as F
 
 import st_mm  # noqa: F401 - the runtime fixes
 from st_mm.hooks.run_state import RunState, averaged_models, bare_model
-from st_mm.search import find_owners, input_sizes, unit_costs
+from st_mm.search import input_sizes, unit_costs
 from st_mm.ticket import load_checkpoint
+from st_mm.units import find_owners
 
 RANKS = 2
 EVENT = 12  # the epoch of the only search step, of 2 iterations each

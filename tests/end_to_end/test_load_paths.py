@@ -16,9 +16,10 @@ from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
 from torch import nn
 
-from st_mm.models.loading import take_widths
-from st_mm.search import find_owners, shrink
+from st_mm.search import shrink
 from st_mm.ticket import KEY, Ticket, load_checkpoint
+from st_mm.units import find_owners
+from st_mm.units.loading import take_widths
 
 TOOLS = Path(mmseg.__file__).parent / '.mim' / 'tools'
 

@@ -18,8 +18,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from st_mm.hooks.run_state import RunState
-from st_mm.search import count_units, find_owners
+from st_mm.search import count_units
 from st_mm.ticket import KEY, load_checkpoint
+from st_mm.units import find_owners
 
 pytestmark = [pytest.mark.slow, pytest.mark.data]
 

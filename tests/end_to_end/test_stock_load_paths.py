@@ -30,10 +30,11 @@ from mmengine.runner import Runner, load_checkpoint
 from torch import Tensor, nn
 
 from st_mm.hooks.run_state import averaged_models
-from st_mm.models.loading import shapes_at
-from st_mm.search import count_units, find_owners
+from st_mm.search import count_units
 from st_mm.ticket import KEY
 from st_mm.ticket import load_checkpoint as read
+from st_mm.units import find_owners
+from st_mm.units.loading import shapes_at
 
 pytestmark = pytest.mark.slow
 

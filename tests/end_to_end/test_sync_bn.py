@@ -17,8 +17,9 @@ from mmseg.apis import init_model
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from st_mm.search import find_owners, shrink
+from st_mm.search import shrink
 from st_mm.ticket import load_checkpoint
+from st_mm.units import find_owners
 
 
 def with_sync_bn(config: Config) -> Config:

@@ -11,8 +11,9 @@ from mmengine.runner import Runner
 
 from st_mm.hooks.run_state import LATENT, RunState
 from st_mm.prune import prunable_weights
-from st_mm.search import count_units, find_owners
+from st_mm.search import count_units
 from st_mm.ticket import Ticket, load_checkpoint
+from st_mm.units import find_owners
 
 EVENTS = [
     ('prune', 1),

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from st_mm.hooks.run_state import RunState
 from st_mm.models.token_mixer import TokenMixer
-from st_mm.search import find_owners, input_sizes, unit_costs
+from st_mm.search import input_sizes, unit_costs
+from st_mm.units import find_owners
 
 RHO = 1e-2
 NO_CHANGE: dict = {}

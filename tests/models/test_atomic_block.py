@@ -10,8 +10,9 @@ from mmengine.runner import load_checkpoint
 from torch import nn
 from torch.nn import functional as F
 
-from st_mm.models import AtomicBlock, TokenMixer, UnitOwner
-from st_mm.models.loading import set_widths
+from st_mm.models import AtomicBlock, TokenMixer
+from st_mm.units import UnitOwner
+from st_mm.units.loading import set_widths
 
 EPS = 1e-3
 NORM = dict(type='BN', eps=EPS, momentum=0.01)

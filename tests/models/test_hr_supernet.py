@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from st_mm.models import HRSupernet
 from st_mm.models.hr_supernet import FusionLayer
-from st_mm.models.loading import take_widths
+from st_mm.units.loading import take_widths
 
 SMALL = dict(
     stem_channels=(4, 4),

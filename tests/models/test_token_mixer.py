@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from st_mm.analysis import count_macs
-from st_mm.models import TokenMixer, UnitOwner
+from st_mm.measure import count_macs
+from st_mm.models import TokenMixer
 from st_mm.models.token_mixer import TOKEN_DIM
+from st_mm.units import UnitOwner
 
 
 def build(channels=4, tokens=6) -> TokenMixer:

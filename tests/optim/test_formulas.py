@@ -20,7 +20,8 @@ from torch import nn
 
 import st_mm.optim  # noqa: F401 - registers what the configs name
 from st_mm.models import AtomicBlock
-from st_mm.search import find_owners, penalty
+from st_mm.search import penalty
+from st_mm.units import find_owners
 
 SCHEDULES = Path(__file__).parents[2] / 'configs' / '_base_' / 'schedules'
 EPOCH = 7  # iterations

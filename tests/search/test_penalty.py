@@ -9,16 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from st_mm.models import HRFusionNeck, HRSupernet
-from st_mm.search import (
-    PenaltyGradient,
-    dead_units,
-    find_owners,
-    input_sizes,
-    penalty,
-    ramp,
-    shrink,
-    unit_costs,
-)
+from st_mm.search import PenaltyGradient, dead_units, input_sizes, penalty, ramp, shrink, unit_costs
+from st_mm.units import find_owners
 
 
 class Net(nn.Module):

@@ -12,7 +12,8 @@ from mmengine.model import ExponentialMovingAverage
 from torch import nn
 
 from st_mm.models import AtomicBlock, HRFusionNeck, HRSupernet, TokenMixer
-from st_mm.search import Cut, find_owners, shrink
+from st_mm.search import Cut, shrink
+from st_mm.units import find_owners
 
 NORM = dict(type='BN', eps=1e-3, momentum=0.1)
 FEW = settings(max_examples=20, deadline=None, derandomize=True)

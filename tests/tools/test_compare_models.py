@@ -11,7 +11,7 @@ import pytest
 from mmengine import Config
 from rich.console import Console
 
-from st_mm.analysis import count_params, reference
+from st_mm.analysis import reference
 from st_mm.analysis.checkpoints import build_model
 from st_mm.analysis.reference import (
     SOURCES,
@@ -26,6 +26,7 @@ from st_mm.analysis.reference import (
     reference_table,
 )
 from st_mm.analysis.report import Cost
+from st_mm.measure import count_params
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'analysis' / 'compare_models.py'

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from st_mm.models import HRClassificationNeck, HRFusionNeck, HRSupernet, TokenMixer
-from st_mm.search import find_owners, shrink
+from st_mm.search import shrink
+from st_mm.units import find_owners
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'model_converters' / 'reference2mm.py'
 SMALL = dict(

@@ -19,8 +19,9 @@ from st_mm.analysis.checkpoints import build_model
 from st_mm.hooks import ProgressivePruneHook
 from st_mm.prune import Masks, lowest, magnitude, prunable_weights
 from st_mm.rewind import read_ticket, rewind
-from st_mm.search import find_owners, shrink
+from st_mm.search import shrink
 from st_mm.ticket import KEY, Ticket, load_checkpoint
+from st_mm.units import find_owners
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'ticket.py'
 HEAD = dict(type='FCNHead', num_convs=0, concat_input=False, num_classes=3)

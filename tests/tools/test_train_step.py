@@ -12,7 +12,8 @@ from torch import nn
 
 from st_mm.models import AtomicBlock, HRSupernet
 from st_mm.prune import lowest, magnitude, prunable_weights
-from st_mm.search import find_owners, shrink
+from st_mm.search import shrink
+from st_mm.units import find_owners
 
 BENCHMARKS = Path(__file__).parents[2] / 'tools' / 'benchmarks'
 MEASURES = ['hooks', 'searched', 'searched', 'shrink', 'memory', 'fusion']

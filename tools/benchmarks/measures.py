@@ -27,7 +27,8 @@ from st_mm.hooks.run_state import (
     optim_wrapper,
     refresh_averages,
 )
-from st_mm.search import count_units, find_owners, shrink
+from st_mm.search import count_units, shrink
+from st_mm.units import find_owners
 
 STEPS = 2  # timed at a time, behind one that is not
 MEMORY_ROUNDS = 5  # at most: each starts two processes

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from st_mm.hooks import PruneHook
 from st_mm.hooks.run_state import Moment, bare_model
-from st_mm.search import find_owners
+from st_mm.units import find_owners
 
 numbers = itertools.count()
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from st_mm.analysis.checkpoints import build_model
 from st_mm.files import write_atomically
 from st_mm.models import AtomicBlock
-from st_mm.models.loading import set_widths
+from st_mm.units.loading import set_widths
 
 Converted = dict[str, Tensor]
 

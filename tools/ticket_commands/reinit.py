@@ -14,10 +14,10 @@ from torch import nn
 
 from st_mm.analysis import tables
 from st_mm.analysis.checkpoints import build_model
-from st_mm.models.loading import check_fit
 from st_mm.prune import Masks, prunable_weights
 from st_mm.rewind import rewind
 from st_mm.ticket import KEY, load_checkpoint, plain_state
+from st_mm.units.loading import check_fit
 
 from .common import (
     RUN_AS_PYTHON,

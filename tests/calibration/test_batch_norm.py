@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from st_mm.calibration import recalibrate
 from st_mm.models import AtomicBlock
-from st_mm.search import recalibrate, shrink
+from st_mm.search import shrink
 
 
 def run(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:

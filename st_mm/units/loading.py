@@ -6,7 +6,7 @@ from operator import attrgetter
 import torch
 from torch import Tensor, nn
 
-from .units import StateDict, UnitOwner, Widths, find_owners, owner_of
+from .owner import StateDict, UnitOwner, Widths, find_owners, owner_of
 
 COUNTER = 'num_batches_tracked'  # of a norm; old checkpoints lack it, and it changes no output
 FOREIGN = 'the checkpoint belongs to another architecture; use the config that it was trained with'

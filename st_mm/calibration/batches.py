@@ -9,7 +9,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from st_mm.random_state import seed_everything
+from st_mm.calibration.random_state import seed_everything
 
 
 def calibration_batches(

@@ -9,7 +9,7 @@ from mmengine.dist import all_reduce
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from st_mm.models.tracing import eval_mode
+from st_mm.measure.tracing import eval_mode
 
 
 @torch.no_grad()

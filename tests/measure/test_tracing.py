@@ -5,8 +5,8 @@ import torch
 from mmengine.model import BaseModel
 from torch import nn
 
+from st_mm.measure.tracing import eval_mode, run_on_shapes
 from st_mm.models import HRFusionNeck, HRSupernet
-from st_mm.models.tracing import eval_mode, run_on_shapes
 
 
 class Frozen(nn.Sequential):

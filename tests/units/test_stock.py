@@ -13,11 +13,11 @@ from mmengine.registry import DefaultScope
 from mmseg.models.utils import InvertedResidual as SegInvertedResidual
 from torch import nn
 
-from st_mm.analysis import count_macs
-from st_mm.models import UnitOwner
-from st_mm.models.stock import HiddenChannels
-from st_mm.models.units import ADAPTERS, owner_of
-from st_mm.search import dead_units, find_owners, input_sizes, saved_macs, shrink, units_macs
+from st_mm.measure import count_macs
+from st_mm.search import dead_units, input_sizes, saved_macs, shrink, units_macs
+from st_mm.units import UnitOwner, find_owners
+from st_mm.units.owner import ADAPTERS, owner_of
+from st_mm.units.stock import HiddenChannels
 
 FEW = settings(max_examples=20, deadline=None, derandomize=True)
 SHAPE = (3, 64, 64)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from st_mm.models import AtomicBlock
-from st_mm.models.loading import (
+from st_mm.units.loading import (
     TicketModule,
     check_fit,
     misfit,

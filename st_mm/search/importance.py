@@ -6,8 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from st_mm.models.tracing import run_on_shapes
-from st_mm.models.units import UnitOwner, find_owners
+from st_mm.measure.tracing import run_on_shapes
+from st_mm.units.owner import UnitOwner, find_owners
 
 Owners = dict[str, UnitOwner]
 Size = tuple[int, int]

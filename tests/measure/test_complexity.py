@@ -5,9 +5,10 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from st_mm.analysis import LayerMacs, count_macs, count_params
 from st_mm.analysis.checkpoints import build_model
-from st_mm.search import count_units, find_owners
+from st_mm.measure import LayerMacs, count_macs, count_params
+from st_mm.search import count_units
+from st_mm.units import find_owners
 
 
 class Attention(nn.Module):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from st_mm.models.tracing import run_on_shapes
+from st_mm.measure.tracing import run_on_shapes
 
 
 @dataclass(frozen=True)

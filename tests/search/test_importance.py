@@ -8,12 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from st_mm.analysis import count_macs
-from st_mm.models import AtomicBlock, HRFusionNeck, HRSupernet, TokenMixer, UnitOwner
+from st_mm.measure import count_macs
+from st_mm.models import AtomicBlock, HRFusionNeck, HRSupernet, TokenMixer
 from st_mm.search import (
     count_units,
     dead_units,
-    find_owners,
     importance,
     input_sizes,
     saved_macs,
@@ -21,6 +20,7 @@ from st_mm.search import (
     unit_costs,
     units_macs,
 )
+from st_mm.units import UnitOwner, find_owners
 
 FEW = settings(max_examples=25, deadline=None, derandomize=True)
 

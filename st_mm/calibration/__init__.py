@@ -1,0 +1,13 @@
+"""BN statistics after an event, and what they are taken over: training batches without a trace."""
+
+from .batch_norm import recalibrate
+from .batches import calibration_batches, training_loss
+from .random_state import frozen_random_state, seed_everything
+
+__all__ = [
+    'calibration_batches',
+    'frozen_random_state',
+    'recalibrate',
+    'seed_everything',
+    'training_loss',
+]

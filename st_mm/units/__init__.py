@@ -1,0 +1,19 @@
+"""What a search unit is, in any network: its owners, their adapters, and loading their widths."""
+
+from . import stock
+from .loading import TicketModule, check_fit, set_data, set_widths, take_widths
+from .owner import ADAPTERS, UnitOwner, UnitSlice, find_owners, owner_of
+
+__all__ = [
+    'ADAPTERS',
+    'TicketModule',
+    'UnitOwner',
+    'UnitSlice',
+    'check_fit',
+    'find_owners',
+    'owner_of',
+    'set_data',
+    'set_widths',
+    'stock',
+    'take_widths',
+]
