@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -15,13 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from st_mm.analysis.log import Event, Scores, Step, read_line
+
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = Path('configs/toy/supertickets-p90-slim_8b-30e_toy-streets-128x256.py')
 DATA = Path('data/toy_streets')  # where the config expects it
-
-STEP = re.compile(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].*?loss: ([\d.]+)')
-SCORE = re.compile(r'Epoch\(val\) \[(\d+)\].*mIoU: ([\d.]+)')
-EVENT = re.compile(r'INFO - ((?:search|prune|reactivate|masks fitted again) at .*)')
 
 console = Console(highlight=False)
 
@@ -76,16 +73,16 @@ def train(work_dir: Path, epochs: int | None) -> float:
         task = progress.add_task('training', total=None)
         score = ''
         for line in run([*command, '--resume', *options], work_dir / 'train.txt'):
-            if step := STEP.search(line):
-                epoch, iteration, per_epoch = (int(part) for part in step.groups()[:3])
-                total = per_epoch * (epochs or config_epochs())
-                done = (epoch - 1) * per_epoch + iteration
-                text = f'training  epoch {epoch}  loss {float(step[4]):.3f}{score}'
-                progress.update(task, completed=done, total=total, description=text)
-            elif found := SCORE.search(line):
-                score = f'  val mIoU {found[2]}'
-            elif event := EVENT.search(line):
-                progress.console.print(f'  {event[1]}', soft_wrap=True)
+            match read_line(line):
+                case Step(epoch, iteration, per_epoch, loss):
+                    total = per_epoch * (epochs or config_epochs())
+                    done = (epoch - 1) * per_epoch + iteration
+                    text = f'training  epoch {epoch}  loss {loss:.3f}{score}'
+                    progress.update(task, completed=done, total=total, description=text)
+                case Scores(_, metrics):
+                    score = f'  val mIoU {metrics["mIoU"]:.2f}'
+                case Event(text):
+                    progress.console.print(f'  {text}', soft_wrap=True)
     return time.time() - start
 
 

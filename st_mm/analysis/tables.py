@@ -13,6 +13,7 @@ from st_mm.ticket import Ticket
 
 from .checkpoints import Facts
 from .compare import Comparison, Overlap
+from .numbers import scaled
 from .report import BlockRow, Cost, LayerRow, TicketReport, Totals
 
 DEAD = '✗'
@@ -174,8 +175,8 @@ def blocks(report: TicketReport) -> RenderableType:
     for column, total in (
         ('params', f'{totals.structural.params:,}'),
         ('density', _density(totals.weights.density)),
-        ('MACs', _macs(totals.structural.macs)),
-        ('nonzero', _macs(totals.nonzero.macs)),
+        ('MACs', scaled(totals.structural.macs)),
+        ('nonzero', scaled(totals.nonzero.macs)),
     ):
         table.add_column(column, justify='right', no_wrap=True, footer=total)
     section = above = ''
@@ -195,8 +196,8 @@ def blocks(report: TicketReport) -> RenderableType:
             *(_kept(row, group) for group in groups),
             f'{row.structural.params:,}',
             _density(row.weights.density),
-            _macs(row.structural.macs),
-            _macs(row.nonzero.macs),
+            scaled(row.structural.macs),
+            scaled(row.nonzero.macs),
             style='red' if row.dead else '',
         )
     return table
@@ -223,8 +224,8 @@ def layers(rows: tuple[LayerRow, ...]) -> RenderableType:
             layer,
             'x'.join(map(str, row.shape)),
             _density(row.density),
-            _macs(row.macs),
-            _macs(row.nonzero_macs),
+            scaled(row.macs),
+            scaled(row.nonzero_macs),
         )
     return table
 
@@ -259,7 +260,7 @@ def summary(report: TicketReport) -> RenderableType:
             Text(f'  published approximation: MACs x {density:.4f} (1 - p)', style='dim'),
             '',
             '',
-            Text(_macs(approximate), style='dim'),
+            Text(scaled(approximate), style='dim'),
             Text(_share(approximate, totals.dense.macs), style='dim'),
         )
     return Group(table, Text(_what_is_left(totals)))
@@ -372,7 +373,7 @@ def _cost(cost: Cost, dense: Cost) -> tuple[str, str, str, str]:
     return (
         f'{cost.params:,}',
         _share(cost.params, dense.params),
-        _macs(cost.macs),
+        scaled(cost.macs),
         _share(cost.macs, dense.macs),
     )
 
@@ -401,15 +402,6 @@ def _unit(hook: Mapping[str, Any]) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f'{number:,} {noun}' + ('' if number == 1 else 's')
-
-
-def _macs(macs: int) -> str:
-    """MACs to four digits: 61.84 G."""
-    for unit, size in (('G', 10**9), ('M', 10**6), ('K', 10**3)):
-        if macs >= size:
-            value = macs / size
-            return f'{value:.{3 - len(str(int(value))) + 1}f} {unit}'
-    return str(macs)
 
 
 def _bytes(size: int) -> str:
