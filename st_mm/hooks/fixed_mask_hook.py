@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from st_mm.arguments import flag, integer
 from st_mm.prune import matches
 from st_mm.prune.scope import choose
 from st_mm.prune.scores import random
@@ -34,8 +35,8 @@ class FixedMaskHook(MaskHook):
 
     def __init__(self, shuffle: bool = False, seed: int = 0, skip: Sequence[str] = ()) -> None:
         super().__init__(skip, by_epoch=False)
-        self.shuffle = shuffle
-        self.seed = seed
+        self.shuffle = flag('shuffle', shuffle)
+        self.seed = integer('seed', seed, 0)
 
     def config(self) -> dict[str, Any]:
         """Arguments of the hook, for the ticket record."""

@@ -8,13 +8,13 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from st_mm.arguments import integer
 from st_mm.prune import NM, SCHEDULES, Criterion, Schedule, assign
 
 from .evidence import evidence_at
 from .mask_hook import MaskHook
 from .run_state import Moment, RunState, resumed
 from .search_hook import SearchHook
-from .ticket_hook import check_batches
 
 
 @HOOKS.register_module()
@@ -63,11 +63,10 @@ class PruneHook(MaskHook):
         by_epoch: bool = True,
     ) -> None:
         super().__init__(skip, by_epoch)
-        check_batches(calibration_batches)
         self.schedule: Schedule = SCHEDULES.build(schedule)
         self.criterion = Criterion.build(score, scope, rules, pattern)
         self.criterion.check(self.schedule.ratio)
-        self.calibration_batches = calibration_batches
+        self.calibration_batches = integer('calibration_batches', calibration_batches, 0)
 
     def config(self) -> dict[str, Any]:
         """Arguments of the hook, for the ticket record."""

@@ -6,8 +6,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
+from st_mm.arguments import choice, integer, number
 from st_mm.prune import grow
-from st_mm.prune.schedule import is_integer, is_number
 from st_mm.units import find_owners
 
 from .evidence import evidence_at
@@ -49,22 +49,11 @@ class ReactivateHook(TicketHook):
         batches: int = 10,
     ) -> None:
         super().__init__()
-        for name, value, choices in (
-            ('on', on, ('search', 'prune')),
-            ('mode', mode, ('latent', 'zero', 'gradient')),
-            ('scope', scope, ('searched', 'all')),
-        ):
-            if value not in choices:
-                raise ValueError(f'{name} must be one of {", ".join(choices)}, got {value!r}')
-        if not (is_number(share) and 0 < share <= 1):
-            raise ValueError(f'share must be above 0 and at most 1, got {share!r}')
-        if not is_integer(batches, 1):
-            raise ValueError(f'batches must be an integer of at least 1, got {batches!r}')
-        self.on = on
-        self.mode = mode
-        self.scope = scope
-        self.share = share
-        self.batches = batches
+        self.on = choice('on', on, ('search', 'prune'))
+        self.mode = choice('mode', mode, ('latent', 'zero', 'gradient'))
+        self.scope = choice('scope', scope, ('searched', 'all'))
+        self.share = number('share', share, above=0, most=1)
+        self.batches = integer('batches', batches, 1)
         # right behind the hook it follows: SearchHook 40, PruneHook 42
         self.priority = self.place = 41 if on == 'search' else 43
 

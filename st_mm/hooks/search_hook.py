@@ -1,12 +1,12 @@
 """SearchHook: when units are penalized and removed."""
 
 from collections.abc import Sequence
-from math import inf
 from typing import Any
 
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from st_mm.arguments import integer, number, picture
 from st_mm.measure import count_macs
 from st_mm.search import (
     PenaltyGradient,
@@ -28,7 +28,7 @@ from .run_state import (
     log_scalars,
     optim_wrapper,
 )
-from .ticket_hook import TicketHook, check_batches
+from .ticket_hook import TicketHook
 
 
 @HOOKS.register_module()
@@ -71,24 +71,13 @@ class SearchHook(TicketHook):
         by_epoch: bool = True,
     ) -> None:
         super().__init__(by_epoch)
-        if not isinstance(interval, int) or interval < 1:
-            raise ValueError(f'interval must be an integer of at least 1, got {interval}')
-        check_batches(calibration_batches)
-        for name, value in (
-            ('rho', rho),
-            ('warmup', warmup),
-            ('threshold', threshold),
-            ('min_macs_drop', min_macs_drop),
-        ):
-            if not isinstance(value, int | float) or not 0 <= value < inf:
-                raise ValueError(f'{name} must be a number of at least 0, got {value!r}')
-        self.interval = interval
-        self.rho = rho
-        self.warmup = warmup
-        self.threshold = threshold
-        self.min_macs_drop = min_macs_drop
-        self.input_shape = tuple(input_shape)
-        self.calibration_batches = calibration_batches
+        self.interval = integer('interval', interval, 1)
+        self.rho = number('rho', rho, least=0)
+        self.warmup = number('warmup', warmup, least=0)
+        self.threshold = number('threshold', threshold, least=0)
+        self.min_macs_drop = number('min_macs_drop', min_macs_drop, least=0)
+        self.input_shape = picture('input_shape', input_shape)
+        self.calibration_batches = integer('calibration_batches', calibration_batches, 0)
 
     def config(self) -> dict[str, Any]:
         """Arguments of the hook, for the ticket record."""

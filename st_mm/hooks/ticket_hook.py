@@ -9,6 +9,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 from mmengine.runner.base_loop import BaseLoop
 
+from st_mm.arguments import flag
 from st_mm.files import check_checkpoint, tidy_work_dir
 from st_mm.ticket import KEY, Ticket, plain_state
 from st_mm.units.loading import check_fit
@@ -36,7 +37,7 @@ class TicketHook(Hook):
     holds_masks = False
 
     def __init__(self, by_epoch: bool = True) -> None:
-        self.by_epoch = by_epoch
+        self.by_epoch = flag('by_epoch', by_epoch)
         self.place: Any = self.priority
 
     def step(self, runner: Runner, moment: Moment) -> None:
@@ -152,13 +153,3 @@ class TicketHook(Hook):
     def total(self, runner: Runner) -> int:
         """Length of the training, in the hook's unit of time."""
         return runner.max_epochs if self.by_epoch else runner.max_iters
-
-
-def check_batches(number: int) -> None:
-    """Refuse a number of calibration batches that is none.
-
-    Raises:
-        ValueError: If it is not an integer of at least 0.
-    """
-    if not isinstance(number, int) or number < 0:
-        raise ValueError(f'calibration_batches must be an integer of at least 0, got {number!r}')

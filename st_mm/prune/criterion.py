@@ -8,12 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
-from .evidence import Evidence, Weights
+from st_mm.arguments import integer
+
+from .evidence import Evidence
 from .patterns import PATTERNS, Pattern
 from .rounds import iterate
-from .schedule import is_integer
 from .scope import Rule, check_scope, choose
 from .scores import SCORES, Score
+from .stand_ins import Weights
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,7 @@ class Criterion:
             raise ValueError(f'score must be one of {known}, got {name!r}')
         counts: dict[str, Any] = {key: options.pop(key, COUNTS[key]) for key in COUNTS}
         for key, value in counts.items():
-            if not is_integer(value, 1):
-                raise ValueError(f'{key} must be an integer of at least 1, got {value!r}')
+            counts[key] = integer(key, value, 1)
         built = None if pattern is None else PATTERNS.build(pattern)
         check_scope(scope, built)
         try:

@@ -10,7 +10,9 @@ import torch
 from mmengine.registry import Registry
 from torch import Tensor
 
-from .schedule import build, is_integer
+from st_mm.arguments import integer, is_integer
+
+from .registry import build
 
 NOISE = 1e-12  # relative; schedules round to twelve places
 
@@ -172,7 +174,7 @@ class NM(Pattern):
         m (int): Weights of a group. Defaults to 4.
 
     Raises:
-        ValueError: If n is not between 0 and m.
+        ValueError: If n and m are not integers with 0 < n < m.
     """
 
     n: int = 2
@@ -243,8 +245,7 @@ class ChannelBlock(Pattern):
     size: int = 4
 
     def __post_init__(self) -> None:
-        if not is_integer(self.size, 1):
-            raise ValueError(f'size must be an integer of at least 1, got {self.size!r}')
+        integer('size', self.size, 1)
 
     def keep(self, pool: Mapping[str, Order], k: int) -> dict[str, Tensor]:
         """Drop the lowest blocks; see :meth:`Pattern.keep`."""

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from .evidence import Evidence, Weights
+from .evidence import Evidence
+from .stand_ins import Weights
 
 Scores = Mapping[str, Tensor]
 Masks = dict[str, Tensor]

@@ -1,57 +1,15 @@
 """Pruning schedules: the ratio as a pure function of progress (paper Section 3.2)."""
 
-import math
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mmengine.registry import Registry
 
+from st_mm.arguments import integer, is_integer, number
 
-def build(cfg: Mapping[str, Any], registry: Registry) -> Any:
-    """Build what a config names, whatever the default scope.
-
-    The registries of pruning have no counterparts in the mm packages, so that mmengine's own way
-    warns in each of their scopes.
-
-    Args:
-        cfg (Mapping[str, Any]): ``type`` and the arguments.
-        registry (Registry): Where to look the type up.
-
-    Returns:
-        Any: The instance.
-
-    Raises:
-        ValueError: If there is no such type in the registry, or an argument is out of its range.
-    """
-    if not isinstance(cfg, Mapping) or 'type' not in cfg:
-        raise ValueError(f"a {registry.name} must be a dict with a 'type', got {cfg!r}")
-    arguments = dict(cfg)
-    name = arguments.pop('type')
-    kind = registry.get(name) if isinstance(name, str) else name
-    if kind is None:
-        names = ', '.join(registry.module_dict)
-        raise ValueError(f'the type of a {registry.name} must be one of {names}, got {name!r}')
-    return kind(**arguments)
-
+from .registry import build
 
 SCHEDULES = Registry('prune schedule', build_func=build, scope='st_mm')
-
-
-def is_number(value: object) -> bool:
-    """Whether a config's value is a finite number; True and False are none."""
-    return isinstance(value, (int, float)) and type(value) is not bool and math.isfinite(value)
-
-
-def is_integer(value: object, least: int) -> bool:
-    """Whether a config's value is an integer of at least ``least``; True and False are none."""
-    return isinstance(value, int) and type(value) is not bool and value >= least
-
-
-def _check_integer(name: str, value: object, least: int) -> None:
-    if not is_integer(value, least):
-        raise ValueError(f'{name} must be an integer of at least {least}, got {value!r}')
 
 
 @dataclass(frozen=True)
@@ -71,8 +29,7 @@ class Schedule:
     ratio: float
 
     def __post_init__(self) -> None:
-        if not (is_number(self.ratio) and 0 < self.ratio < 1):
-            raise ValueError(f'ratio must be between 0 and 1, got {self.ratio!r}')
+        number('ratio', self.ratio, above=0, below=1)
 
     @property
     def times(self) -> range:
@@ -130,10 +87,9 @@ class Progressive(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_integer('interval', self.interval, 1)
-        if not (is_number(self.step) and 0 < self.step <= 1):
-            raise ValueError(f'step must be above 0 and at most 1, got {self.step!r}')
-        _check_integer('begin', self.begin, 0)
+        integer('interval', self.interval, 1)
+        number('step', self.step, above=0, most=1)
+        integer('begin', self.begin, 0)
         _check_end(self.end, self.begin + self.interval)
 
     @property
@@ -164,7 +120,7 @@ class OneShot(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_integer('at', self.at, 0)
+        integer('at', self.at, 0)
 
     @property
     def times(self) -> range:
@@ -200,15 +156,11 @@ class Cubic(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_integer('begin', self.begin, 0)
-        _check_integer('interval', self.interval, 1)
-        _check_integer('end', self.end, 0)
+        integer('begin', self.begin, 0)
+        integer('interval', self.interval, 1)
+        integer('end', self.end, 0)
         _check_end(self.end, self.begin + self.interval)
-        if not (is_number(self.start) and 0 <= self.start < self.ratio):
-            raise ValueError(
-                f'start must be at least 0 and below the ratio of {self.ratio:g}, '
-                f'got {self.start!r}'
-            )
+        number('start', self.start, least=0, below=self.ratio)
 
     @property
     def times(self) -> range:
@@ -244,9 +196,9 @@ class Constant(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_integer('begin', self.begin, 0)
+        integer('begin', self.begin, 0)
         if self.interval is not None:
-            _check_integer('interval', self.interval, 1)
+            integer('interval', self.interval, 1)
             _check_end(self.end, self.begin)
         elif self.end is not None:
             raise ValueError(f'end must come with an interval, got {self.end!r} alone')

@@ -8,9 +8,10 @@ from math import prod
 import torch
 from torch import Tensor
 
+from st_mm.arguments import integer, number
+
 from .patterns import Order, Pattern, Unstructured, count
 from .prunable import matches
-from .schedule import is_integer, is_number
 
 Shapes = Mapping[str, Sequence[int]]
 Pools = list[tuple[list[str], int]]  # names of the weights of each pool, how many of them go
@@ -39,15 +40,9 @@ class Rule:
     def __post_init__(self) -> None:
         if not (isinstance(self.names, str) and self.names):
             raise ValueError(f'names must be a shell pattern of weight names, got {self.names!r}')
-        if self.ratio is not None and not (is_number(self.ratio) and 0 <= self.ratio < 1):
-            raise ValueError(
-                f"ratio must be at least 0 and below 1, got {self.ratio!r} for '{self.names}'"
-            )
-        if not is_integer(self.min_per_channel, 0):
-            raise ValueError(
-                'min_per_channel must be an integer of at least 0, got '
-                f"{self.min_per_channel!r} for '{self.names}'"
-            )
+        if self.ratio is not None:
+            number('ratio', self.ratio, least=0, below=1, where=f"'{self.names}'")
+        integer('min_per_channel', self.min_per_channel, 0, where=f"'{self.names}'")
 
 
 def assign(rules: Sequence[Rule], names: Iterable[str]) -> dict[str, Rule]:
@@ -168,8 +163,7 @@ def choose(
             reached.
     """
     for argument, value in (('ratio', ratio), ('share', share)):
-        if not (is_number(value) and 0 <= value <= 1):
-            raise ValueError(f'{argument} must be at least 0 and at most 1, got {value!r}')
+        number(argument, value, least=0, most=1)
     check_scope(scope, pattern)
     pattern = pattern or Unstructured()
     of_weight = assign(rules, scores)

@@ -25,7 +25,8 @@ import torch
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
-from .evidence import Evidence, Weights
+from .evidence import Evidence
+from .stand_ins import Weights
 
 Score = Callable[..., dict[str, Tensor]]
 

@@ -5,7 +5,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -27,13 +27,11 @@ from st_mm.hooks.run_state import (
     optim_wrapper,
     refresh_averages,
 )
+from st_mm.measure.timing import alternate, synchronize
 from st_mm.search import count_units, shrink
 from st_mm.units import find_owners
 
-STEPS = 2  # timed at a time, behind one that is not
 MEMORY_ROUNDS = 5  # at most: each starts two processes
-
-Arm = Callable[[], object]
 
 
 class Row(NamedTuple):
@@ -131,47 +129,6 @@ def fusion(setting: Setting, rounds: int) -> Iterator[Row]:
 
 
 MEASURES = dict(hooks=hooks, searched=searched, shrink=shrinking, memory=memory, fusion=fusion)
-
-
-def alternate(base: Arm, others: Sequence[Arm], rounds: int) -> list[tuple[float, str]]:
-    """Time arms in turn, every other round backwards.
-
-    Returns:
-        list[tuple[float, str]]: Per other arm, the median over the rounds of its time over that
-        of ``base``, and both medians in words.
-    """
-    arms = [base, *others]
-    table = []
-    for number in range(rounds):
-        row = {}
-        for index in range(len(arms))[:: -1 if number % 2 else 1]:
-            row[index] = seconds_of(arms[index])
-        table.append(row)
-    usual = median(row[0] for row in table)
-    return [
-        (
-            median(row[index] / row[0] for row in table),
-            f'{median(row[index] for row in table):.3f} s / {usual:.3f} s',
-        )
-        for index in range(1, len(arms))
-    ]
-
-
-def seconds_of(arm: Arm) -> float:
-    """Time one call of an arm, behind one that brings it back into the caches."""
-    arm()
-    synchronize()
-    begin = perf_counter()
-    for _ in range(STEPS):
-        arm()
-    synchronize()
-    return (perf_counter() - begin) / STEPS
-
-
-def synchronize() -> None:
-    """Wait for what the GPU has been given to do."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 @contextmanager

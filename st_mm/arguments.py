@@ -1,0 +1,148 @@
+"""Checks of what a config says: each names the argument, what it got, and what it takes.
+
+A bool is not a number, a string is not a bool, and numpy's integers and floats are numbers. What
+passes comes back as a plain Python value, as the ticket record wants it.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number; True and False are not."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_integer(value: object, least: int) -> bool:
+    """Whether a value is an integer of at least ``least``; True and False are not."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def integer(name: str, value: object, least: int, optional: bool = False, where: str = '') -> Any:
+    """Check an integer.
+
+    Args:
+        name (str): Name of the argument.
+        value (object): What it got.
+        least (int): The smallest value it takes.
+        optional (bool): Whether it takes None as well. Defaults to False.
+        where (str): What the argument belongs to, for the error. Defaults to nothing.
+
+    Returns:
+        int | None: The value.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if optional and value is None:
+        return None
+    if not is_integer(value, least):
+        either = ' or None' if optional else ''
+        raise ValueError(
+            f'{name} must be an integer of at least {least}{either}, got {value!r}{_at(where)}'
+        )
+    return int(value)  # type: ignore[call-overload]
+
+
+def number(
+    name: str,
+    value: object,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    where: str = '',
+) -> float:
+    """Check a finite number.
+
+    Args:
+        name (str): Name of the argument.
+        value (object): What it got.
+        least (float, optional): The smallest value it takes. Defaults to None: no bound.
+        most (float, optional): The largest value it takes. Defaults to None: no bound.
+        above (float, optional): What it must exceed. Defaults to None: no bound.
+        below (float, optional): What it must stay below. Defaults to None: no bound.
+        where (str): What the argument belongs to, for the error. Defaults to nothing.
+
+    Returns:
+        float: The value; an int stays an int.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    bounds = (
+        ('of at least', least, lambda x, bound: x >= bound),
+        ('above', above, lambda x, bound: x > bound),
+        ('of at most', most, lambda x, bound: x <= bound),
+        ('below', below, lambda x, bound: x < bound),
+    )
+    asked = [(words, bound, holds) for words, bound, holds in bounds if bound is not None]
+    if not (is_number(value) and all(holds(value, bound) for _, bound, holds in asked)):
+        limits = ' and '.join(f'{words} {bound:g}' for words, bound, _ in asked)
+        raise ValueError(
+            f'{name} must be a number {limits}'.rstrip() + f', got {value!r}{_at(where)}'
+        )
+    return int(value) if isinstance(value, Integral) else float(value)  # type: ignore[arg-type]
+
+
+def flag(name: str, value: object) -> bool:
+    """Check a bool: ``'False'`` and 0 are not.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f'{name} must be True or False, got {value!r}')
+    return bool(value)
+
+
+def choice(name: str, value: object, choices: Iterable[str]) -> str:
+    """Check one of several words.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    known = tuple(choices)
+    if not (isinstance(value, str) and value in known):
+        raise ValueError(f'{name} must be one of {", ".join(known)}, got {value!r}')
+    return value
+
+
+def names(name: str, value: object) -> tuple[str, ...]:
+    """Check a list of names or shell patterns; a single string would be taken letter by letter.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ValueError(f'{name} must be a list of names, got {value!r}')
+    if wrong := [each for each in value if not (isinstance(each, str) and each)]:
+        raise ValueError(f'{name} must be a list of names, got {wrong[0]!r} in it')
+    return tuple(value)
+
+
+def picture(name: str, value: object) -> tuple[int, int, int]:
+    """Check the shape of a picture: (channels, height, width).
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if (
+        isinstance(value, str)
+        or not isinstance(value, Sequence)
+        or len(value) != 3
+        or not all(is_integer(size, 1) for size in value)
+    ):
+        raise ValueError(
+            f'{name} must be (channels, height, width), integers of at least 1, got {value!r}'
+        )
+    channels, height, width = (int(size) for size in value)
+    return channels, height, width
+
+
+def _at(where: str) -> str:
+    return f' for {where}' if where else ''

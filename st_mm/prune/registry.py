@@ -1,0 +1,33 @@
+"""Building what a config names, in registries that are ours alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.registry import Registry
+
+
+def build(cfg: Mapping[str, Any], registry: Registry) -> Any:
+    """Build what a config names, whatever the default scope.
+
+    The registries of pruning have no counterparts in the mm packages, so that mmengine's own way
+    warns in each of their scopes.
+
+    Args:
+        cfg (Mapping[str, Any]): ``type`` and the arguments.
+        registry (Registry): Where to look the type up.
+
+    Returns:
+        Any: The instance.
+
+    Raises:
+        ValueError: If there is no such type in the registry, or an argument is out of its range.
+    """
+    if not isinstance(cfg, Mapping) or 'type' not in cfg:
+        raise ValueError(f"a {registry.name} must be a dict with a 'type', got {cfg!r}")
+    arguments = dict(cfg)
+    name = arguments.pop('type')
+    kind = registry.get(name) if isinstance(name, str) else name
+    if kind is None:
+        names = ', '.join(registry.module_dict)
+        raise ValueError(f'the type of a {registry.name} must be one of {names}, got {name!r}')
+    return kind(**arguments)
