@@ -1,0 +1,1 @@
+"""The way out of the framework: a ticket as a smaller, faster, equal network."""

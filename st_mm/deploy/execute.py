@@ -1,0 +1,162 @@
+"""The graph run node by node in PyTorch: slow, plain, and what every other target is held to."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .graph import Array, Graph, Node
+from .sizes import size_at
+
+
+@torch.no_grad()
+def execute(graph: Graph, pictures: Tensor) -> list[Tensor]:
+    """Run a graph.
+
+    Args:
+        graph (Graph): The network.
+        pictures (Tensor): (B, C, H, W), normalized as the network wants them; its dtype is the
+            one that is computed in.
+
+    Returns:
+        list[Tensor]: The outputs, (B, C, H, W); (B, C) where the network returns vectors and
+            (B, L, D) where it returns tokens.
+
+    Raises:
+        ValueError: If the network does not take pictures of that shape.
+    """
+    check_pictures(graph, tuple(pictures.shape))
+    values = {id(graph.picture): pictures}
+    for node in graph.nodes()[1:]:
+        values[id(node)] = run(node, [values[id(before)] for before in node.inputs], pictures)
+    results = [values[id(output)] for output in graph.outputs]
+    return [shaped(result, rank) for result, rank in zip(results, graph.ranks, strict=True)]
+
+
+def shaped(result: Tensor, rank: int) -> Tensor:
+    """A map (B, C, H, W) with the axes that the network returns."""
+    return result.flatten(1) if rank == 2 else result.squeeze(2) if rank == 3 else result
+
+
+def check_pictures(graph: Graph, shape: tuple[int, ...]) -> None:
+    """Refuse pictures of a shape that a graph does not take.
+
+    Raises:
+        ValueError: Naming the shape and what is wanted.
+    """
+    if len(shape) != 4 or shape[1] != graph.picture.channels or not shape[0]:
+        raise ValueError(
+            f'the network takes pictures (B, {graph.picture.channels}, H, W), got {shape}'
+        )
+    if graph.image_size not in (None, shape[2:]):
+        raise ValueError(
+            f'the network takes pictures of {graph.image_size} only (height, width), got '
+            f'{shape[2:]}'
+        )
+    if any(length % graph.multiple for length in shape[2:]):
+        raise ValueError(
+            f'the network takes heights and widths that are multiples of {graph.multiple}, got '
+            f'{shape[2:]}'
+        )
+    for size in graph.sizes().values():
+        size_at(size, *shape[2:])
+
+
+def run(node: Node, inputs: list[Tensor], pictures: Tensor) -> Tensor:
+    """Compute one node from its inputs, (B, C, H, W) each."""
+
+    def tensor(array: Array | None) -> Tensor | None:
+        if array is None:
+            return None
+        return torch.as_tensor(array, dtype=pictures.dtype, device=pictures.device)
+
+    weight, bias, value = tensor(node.weight), tensor(node.bias), tensor(node.value)
+    size = None if node.size is None else size_at(node.size, *pictures.shape[2:])
+    if node.op == 'constant':
+        assert value is not None
+        assert size is not None
+        value = value[:, None, None] if value.dim() == 1 else value
+        return value.expand(len(pictures), node.channels, *size)
+    x = inputs[0]
+    if node.op == 'conv':
+        assert weight is not None
+        return F.conv2d(pad(x, node), weight, bias, node.stride, 0, node.dilation, node.groups)
+    if node.op == 'act':
+        return activate(x, node)
+    if node.op == 'add':
+        for other in inputs[1:]:
+            x = x + other
+        return x if bias is None else x + bias[:, None, None]
+    if node.op == 'mul':
+        return x * inputs[1]
+    if node.op == 'resize':
+        assert size is not None
+        if node.kind == 'nearest':
+            return F.interpolate(x, size, mode='nearest')
+        return F.interpolate(x, size, mode='bilinear', align_corners=node.kind != 'bilinear')
+    if node.op == 'stuff':
+        ones = torch.ones_like(x[0, :, :1, :1])[:, None]
+        return F.conv_transpose2d(x, ones, stride=node.stride, groups=node.channels)
+    if node.op == 'concat':
+        return torch.cat(inputs, 1)
+    if node.op == 'slice':
+        return x[:, node.start : node.start + node.channels]
+    if node.op == 'pool':
+        assert node.padding is not None
+        padding = node.padding[0], node.padding[1]
+        if node.kind == 'max':
+            return F.max_pool2d(x, node.window, node.stride, padding, ceil_mode=node.ceil)
+        return F.avg_pool2d(x, node.window, node.stride, padding, node.ceil, node.count_padding)
+    if node.op == 'adaptive_pool':
+        assert size is not None
+        pool = F.adaptive_max_pool2d if node.kind == 'max' else F.adaptive_avg_pool2d
+        return pool(x, size)
+    if node.op in ('tokens', 'grid'):
+        assert size is not None
+        return x.reshape(len(x), node.channels, *size)
+    if node.op == 'transpose':
+        return x.transpose(1, 3)
+    if node.op == 'linear':
+        assert weight is not None
+        return F.linear(x, weight, bias)
+    if node.op == 'matmul':
+        return (x.squeeze(2) @ inputs[1].squeeze(2)).unsqueeze(2)
+    if node.op == 'softmax':
+        return x.softmax(-1)
+    if node.op == 'norm':
+        return F.layer_norm(x, x.shape[-1:], weight, bias, node.epsilon)
+    raise ValueError(f"{node.name}: unknown op '{node.op}'")
+
+
+def pad(x: Tensor, node: Node) -> Tensor:
+    """Add the zeros that a convolution wants around its input."""
+    assert node.weight is not None
+    if node.padding is not None:
+        top, left, bottom, right = node.padding
+    else:
+        total = []
+        for axis in (0, 1):
+            span = node.dilation[axis] * (node.weight.shape[2 + axis] - 1) + 1
+            length, stride = x.shape[2 + axis], node.stride[axis]
+            total.append(max((-(-length // stride) - 1) * stride + span - length, 0))
+        top, left = total[0] // 2, total[1] // 2
+        bottom, right = total[0] - top, total[1] - left
+    return F.pad(x, (left, right, top, bottom)) if any((top, left, bottom, right)) else x
+
+
+def activate(x: Tensor, node: Node) -> Tensor:
+    """Apply an activation."""
+    if node.kind == 'clip':
+        return x.clamp(node.low, None if node.high == float('inf') else node.high)
+    if node.kind == 'leaky':
+        return F.leaky_relu(x, node.low)
+    functions: dict[str, Callable[[Tensor], Tensor]] = dict(
+        hardsigmoid=F.hardsigmoid,
+        hardswish=F.hardswish,
+        sigmoid=torch.sigmoid,
+        silu=F.silu,
+        gelu=F.gelu,
+        tanh=torch.tanh,
+    )
+    return functions[node.kind](x)
