@@ -144,5 +144,29 @@ def picture(name: str, value: object) -> tuple[int, int, int]:
     return channels, height, width
 
 
+def counts(name: str, value: object, least: int = 1) -> tuple[int, ...]:
+    """Check a list of integers, such as channels; it may be empty.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ValueError(f'{name} must be a list of integers of at least {least}, got {value!r}')
+    return tuple(integer(f'{name}[{i}]', each, least) for i, each in enumerate(value))
+
+
+def kernels(name: str, value: object) -> tuple[int, ...]:
+    """Check kernel sizes: odd, and rising, so that the units of a ticket have one order.
+
+    Raises:
+        ValueError: If they are something else.
+    """
+    sizes = value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    odd = all(is_integer(size, 1) and size % 2 for size in sizes)
+    if not sizes or not odd or list(sizes) != sorted(set(sizes)):
+        raise ValueError(f'{name} must be different odd numbers in rising order, got {value!r}')
+    return tuple(int(size) for size in sizes)
+
+
 def _at(where: str) -> str:
     return f' for {where}' if where else ''

@@ -23,6 +23,10 @@ from mmengine.logging import HistoryBuffer
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
+from .private import refresh_average
+
+PATCHED = '_patched_by_st_mm'  # attribute of a function that stands in for one of mmengine's
+
 
 def apply() -> None:
     """Apply every fix this environment needs; a second call changes nothing."""
@@ -211,7 +215,7 @@ def wrap_cpu_models_without_devices() -> None:
     ``device_ids=[LOCAL_RANK]``, which torch refuses for a module on the CPU.
     """
     wrap = MMDistributedDataParallel.__init__
-    if hasattr(wrap, '__wrapped__'):
+    if hasattr(wrap, PATCHED):
         return
 
     @functools.wraps(wrap)
@@ -220,6 +224,7 @@ def wrap_cpu_models_without_devices() -> None:
             kwargs.pop('device_ids', None)
         wrap(self, module, *args, **kwargs)
 
+    setattr(on_cpu_too, PATCHED, True)
     MMDistributedDataParallel.__init__ = on_cpu_too
 
 
@@ -230,7 +235,7 @@ def name_empty_datasets() -> None:
     fails on an empty one with "need at least one array to concatenate", whatever the dataset.
     """
     serialize = BaseDataset._serialize_data
-    if hasattr(serialize, '__wrapped__'):
+    if hasattr(serialize, PATCHED):
         return
 
     @functools.wraps(serialize)
@@ -242,6 +247,7 @@ def name_empty_datasets() -> None:
             )
         return serialize(self)
 
+    setattr(named, PATCHED, True)
     BaseDataset._serialize_data = named
 
 
@@ -256,14 +262,13 @@ def let_averages_follow_loads() -> None:
     ticket, would stop at its first iteration, or average weights that were never trained.
     """
     load = EMAHook.after_load_checkpoint
-    if hasattr(load, '__wrapped__'):
+    if hasattr(load, PATCHED):
         return
 
     @functools.wraps(load)
     def followed(self: EMAHook, runner: Any, checkpoint: dict) -> None:
         load(self, runner, checkpoint)
-        if self.ema_model.update_buffers:
-            self.ema_model.avg_parameters = self.ema_model.module.state_dict()
+        refresh_average(self.ema_model)
 
     start = EMAHook.before_train
 
@@ -277,5 +282,6 @@ def let_averages_follow_loads() -> None:
                 self.ema_model.module.load_state_dict(ours)
         start(self, runner)
 
+    setattr(followed, PATCHED, True)
     EMAHook.after_load_checkpoint = followed
     EMAHook.before_train = started

@@ -7,12 +7,13 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from st_mm.arguments import flag, integer
+from st_mm.private import has_loaded, resumed
 from st_mm.prune import matches
 from st_mm.prune.scope import choose
 from st_mm.prune.scores import random
 
 from .mask_hook import MaskHook
-from .run_state import Moment, RunState, bare_model, resumed
+from .run_state import Moment, RunState, bare_model
 
 
 @HOOKS.register_module()
@@ -49,7 +50,7 @@ class FixedMaskHook(MaskHook):
             record = {n: mask for n, mask in record.items() if not matches(n, self.skip)}
             keep = {name: state.ticket.mask(name) for name in record}
         else:
-            keep = {n: w != 0 for n, w in weights.items() if runner._has_loaded and not w.all()}
+            keep = {n: w != 0 for n, w in weights.items() if has_loaded(runner) and not w.all()}
         if all(stays.all() for stays in keep.values()):
             raise ValueError(
                 f'FixedMaskHook found no masked weights in {type(bare_model(runner)).__name__}: '

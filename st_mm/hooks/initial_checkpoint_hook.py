@@ -5,8 +5,9 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from st_mm.files import INITIAL
+from st_mm.private import resumed
 
-from .run_state import RunState, follow_shapes, resumed
+from .run_state import RunState, follow_shapes
 
 
 @HOOKS.register_module()

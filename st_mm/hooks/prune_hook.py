@@ -9,11 +9,12 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from st_mm.arguments import integer
+from st_mm.private import resumed
 from st_mm.prune import NM, SCHEDULES, Criterion, Schedule, assign
 
 from .evidence import evidence_at
 from .mask_hook import MaskHook
-from .run_state import Moment, RunState, resumed
+from .run_state import Moment, RunState
 from .search_hook import SearchHook
 
 

@@ -11,6 +11,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from st_mm.private import compile_step, refresh_average
 from st_mm.prune import Masks
 from st_mm.search import Cut, shrink
 from st_mm.ticket import RECORD, Ticket
@@ -116,11 +117,6 @@ def bare_model(runner: Runner) -> nn.Module:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
-def resumed(runner: Runner) -> bool:
-    """Whether a training goes on; one that is to resume but finds no checkpoint begins."""
-    return bool(runner._resume and runner._has_loaded)
-
-
 def seed_at(runner: Runner, iteration: int) -> int:
     """Seed of what is drawn at an iteration: the same for a resumed run."""
     return (runner.seed or 0) * 1_000_003 + iteration
@@ -132,14 +128,9 @@ def averaged_models(runner: Runner) -> list[BaseAveragedModel]:
 
 
 def refresh_averages(runner: Runner) -> None:
-    """Let the averaged models find their tensors again, after shapes have changed.
-
-    With ``update_buffers`` they hold a ``state_dict`` made once, whose tensors do not follow
-    the parameters (``mmengine/model/averaged_model.py``).
-    """
+    """Let the averaged models find their tensors again, after shapes have changed."""
     for ema in averaged_models(runner):
-        if ema.update_buffers:
-            ema.avg_parameters = ema.module.state_dict()
+        refresh_average(ema)
 
 
 def follow_shapes(runner: Runner) -> None:
@@ -187,7 +178,7 @@ def rewrap(runner: Runner) -> None:
         groups[:] = map(dict, groups)  # paramwise_cfg leaves ConfigDicts, on which dynamo fails
         vars(runner.model).pop('train_step', None)  # the compiled one, which hides the class's
         torch.compiler.reset()
-        runner._maybe_compile('train_step')
+        compile_step(runner)
 
 
 def log_scalars(runner: Runner, scalars: dict[str, Any]) -> None:

@@ -7,17 +7,17 @@ import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
-from mmengine.runner.base_loop import BaseLoop
 
 from st_mm.arguments import flag
 from st_mm.files import check_checkpoint, tidy_work_dir
+from st_mm.private import is_to_resume, is_training, load_from, resumed
 from st_mm.ticket import KEY, Ticket, plain_state
 from st_mm.units.loading import check_fit
 from st_mm.units.stock import expect_ticket
 
 from .plain_checkpoint import make_plain, restore
 from .recalibrate_hook import RecalibrateHook
-from .run_state import BEFORE, LATENT, Moment, RunState, bare_model, follow_shapes, resumed
+from .run_state import BEFORE, LATENT, Moment, RunState, bare_model, follow_shapes
 
 
 class TicketHook(Hook):
@@ -53,9 +53,9 @@ class TicketHook(Hook):
         self._check_neighbours(runner)
         for module in bare_model(runner).modules():  # built before st_mm was imported, maybe
             expect_ticket(module)
-        if runner._load_from:
-            check_checkpoint(runner._load_from)
-        elif runner._resume:
+        if path := load_from(runner):
+            check_checkpoint(path)
+        elif is_to_resume(runner):
             if is_main_process():
                 tidy_work_dir(runner.work_dir)
             barrier()
@@ -90,8 +90,7 @@ class TicketHook(Hook):
         state.ticket = Ticket.from_meta(checkpoint.get('meta', {})) or Ticket()
         state.latent, state.before = checkpoint.get(LATENT), checkpoint.get(BEFORE)
         restore(checkpoint)
-        training = isinstance(runner._train_loop, BaseLoop)
-        if runner._resume or not training:
+        if is_to_resume(runner) or not is_training(runner):
             check_fit(bare_model(runner), plain_state(checkpoint), '', required=True)
 
     def before_train(self, runner: Runner) -> None:

@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from st_mm.arguments import integer, kernels
 from st_mm.units.loading import TicketModule, misfit
 from st_mm.units.owner import StateDict, UnitSlice, Widths, check_norm
 
@@ -30,7 +31,8 @@ class AtomicBlock(TicketModule, BaseModule):
         in_channels (int): Channels of the input.
         out_channels (int): Channels of the output.
         stride (int): Stride of the depthwise convolutions. Defaults to 1.
-        kernel_sizes (Sequence[int]): Odd depthwise kernel sizes. Defaults to (3, 5, 7).
+        kernel_sizes (Sequence[int]): Odd depthwise kernel sizes in rising order. Defaults to
+            (3, 5, 7).
         expand_ratio (int): Hidden channels per kernel over input channels. Defaults to 4.
         tokens (int): Tokens of a :class:`TokenMixer` on the identity path, where there is one;
             0 for none. Defaults to 0.
@@ -55,11 +57,12 @@ class AtomicBlock(TicketModule, BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        odd = {k for k in kernel_sizes if k > 0 and k % 2}
-        if not odd or len(odd) != len(kernel_sizes):
-            raise ValueError(f'kernel_sizes must be different odd numbers, got {kernel_sizes}')
-        if not isinstance(expand_ratio, int) or expand_ratio < 1:
-            raise ValueError(f'expand_ratio must be an integer of at least 1, got {expand_ratio}')
+        in_channels = integer('in_channels', in_channels, 1)
+        out_channels = integer('out_channels', out_channels, 1)
+        stride = integer('stride', stride, 1)
+        kernel_sizes = kernels('kernel_sizes', kernel_sizes)
+        expand_ratio = integer('expand_ratio', expand_ratio, 1)
+        tokens = integer('tokens', tokens, 0)
         norm_cfg = norm_cfg or dict(type='BN')
         width = in_channels * expand_ratio
         hidden = width * len(kernel_sizes)

@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from st_mm.arguments import counts, flag, integer
 from st_mm.units.loading import TicketModule
 
 from .atomic_block import AtomicBlock
@@ -154,11 +155,15 @@ class HRSupernet(TicketModule, BaseModule):
     ) -> None:
         super().__init__(init_cfg=init_cfg or dict(type='MnasNet'))
         _check_stages(stage_channels, stage_blocks)
+        in_channels = integer('in_channels', in_channels, 1)
+        stem = counts('stem_channels', stem_channels)
+        if len(stem) != 2:
+            raise ValueError(f'stem_channels must be two integers, got {stem_channels!r}')
         norm_cfg = norm_cfg or dict(type='BN', eps=1e-3, momentum=0.01)
         block_cfg: dict[str, Any] = dict(
             kernel_sizes=kernel_sizes, expand_ratio=expand_ratio, tokens=tokens, norm_cfg=norm_cfg
         )
-        first, second = stem_channels
+        first, second = stem
         self.stem = nn.Sequential(
             ConvModule(in_channels, first, 3, 2, 1, norm_cfg=norm_cfg),
             ConvModule(first, second, 3, 2, 1, norm_cfg=norm_cfg),
@@ -168,7 +173,7 @@ class HRSupernet(TicketModule, BaseModule):
             Stage(before, channels, blocks, block_cfg)
             for before, channels, blocks in zip(inputs, stage_channels, stage_blocks, strict=True)
         )
-        self.channels_last = channels_last
+        self.channels_last = flag('channels_last', channels_last)
         self.out_channels = tuple(stage_channels[-1])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -185,6 +190,14 @@ def _check_stages(
     stage_channels: Sequence[Sequence[int]], stage_blocks: Sequence[Sequence[int]]
 ) -> None:
     """Refuse stages that cannot be connected."""
+    for name, value, least in (
+        ('stage_channels', stage_channels, 1),
+        ('stage_blocks', stage_blocks, 0),
+    ):
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise ValueError(f'{name} must be a list of lists of integers, got {value!r}')
+        for index, each in enumerate(value):
+            counts(f'{name}[{index}]', each, least)
     if not stage_channels:
         raise ValueError('stage_channels must name the channels of at least one stage, got none')
     shape = [len(channels) for channels in stage_channels]

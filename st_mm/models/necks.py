@@ -11,11 +11,24 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from st_mm.arguments import counts, integer, number
 from st_mm.units.loading import TicketModule
 
 from .atomic_block import AtomicBlock
 
 _NORM_CFG = dict(type='BN', eps=1e-3, momentum=0.01)
+
+
+def branches(name: str, value: object) -> tuple[int, ...]:
+    """Check the channels of at least one branch.
+
+    Raises:
+        ValueError: If they are something else.
+    """
+    channels = counts(name, value)
+    if not channels:
+        raise ValueError(f'{name} must name the channels of at least one branch, got none')
+    return channels
 
 
 @MODELS.register_module()
@@ -47,7 +60,7 @@ class HRFusionNeck(TicketModule, BaseModule):
     ) -> None:
         super().__init__(init_cfg=init_cfg or dict(type='MnasNet'))
         self.block = AtomicBlock(
-            sum(in_channels),
+            sum(branches('in_channels', in_channels)),
             out_channels,
             kernel_sizes=kernel_sizes,
             expand_ratio=expand_ratio,
@@ -97,6 +110,15 @@ class HRClassificationNeck(TicketModule, BaseModule):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg or dict(type='MnasNet'))
+        in_channels = branches('in_channels', in_channels)
+        head_channels = branches('head_channels', head_channels)
+        if len(in_channels) != len(head_channels):
+            raise ValueError(
+                f'head_channels must have one entry per branch of in_channels {in_channels}, got '
+                f'{head_channels}'
+            )
+        out_channels = integer('out_channels', out_channels, 1)
+        dropout = number('dropout', dropout, least=0, below=1)
         norm_cfg = norm_cfg or _NORM_CFG
         block_cfg: dict[str, Any] = dict(
             kernel_sizes=kernel_sizes, expand_ratio=expand_ratio, norm_cfg=norm_cfg

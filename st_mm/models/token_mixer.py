@@ -7,6 +7,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from st_mm.arguments import integer
 from st_mm.units.loading import TicketModule, misfit
 from st_mm.units.owner import StateDict, UnitSlice, Widths, check_norm
 
@@ -92,8 +93,8 @@ class TokenMixer(TicketModule, BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        if tokens < 1:
-            raise ValueError(f'tokens must be at least 1, got {tokens}')
+        channels = integer('channels', channels, 1)
+        tokens = integer('tokens', tokens, 1)
         norm_cfg = norm_cfg or dict(type='BN')
         self.channels = channels
         self.max_tokens = tokens

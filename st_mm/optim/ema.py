@@ -6,6 +6,8 @@ from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from st_mm.arguments import flag, number
+
 
 @MODELS.register_module()
 class RampedEMA(ExponentialMovingAverage):
@@ -25,7 +27,18 @@ class RampedEMA(ExponentialMovingAverage):
         momentum (float): Share of the new weights once the ramp is over. Defaults to 0.0002.
         **kwargs: As in mmengine's ``ExponentialMovingAverage``: ``interval``, ``device``,
             ``update_buffers``.
+
+    Raises:
+        ValueError: If an argument is out of its range.
     """
+
+    def __init__(
+        self, model: nn.Module, momentum: float = 0.0002, *args: Any, **kwargs: Any
+    ) -> None:
+        number('momentum', momentum, above=0, below=1)
+        if 'update_buffers' in kwargs:
+            flag('update_buffers', kwargs['update_buffers'])
+        super().__init__(model, momentum, *args, **kwargs)
 
     def update_parameters(self, model: nn.Module) -> None:
         """Average the model in."""

@@ -10,6 +10,8 @@ from mmengine.registry import OPTIMIZERS
 from torch import Tensor
 from torch.optim import Optimizer
 
+from st_mm.arguments import number
+
 # what a group may set for itself, and (lower bound, upper bound) with the upper one left out
 BOUNDS = dict(lr=(0, inf), alpha=(0, 1), eps=(0, inf), momentum=(0, 1), weight_decay=(0, inf))
 
@@ -64,10 +66,12 @@ class RMSpropEpsInRoot(Optimizer):
         """
         for name, (low, high) in BOUNDS.items():
             value = param_group.get(name, self.defaults[name])
-            if not isinstance(value, int | float) or not low <= value < high:
-                raise ValueError(f'{name} must be a number in [{low}, {high}), got {value!r}')
-            if name == 'eps' and not value:
-                raise ValueError('eps must be above 0: a weight without gradients divides by it')
+            below = None if high == inf else high
+            number(name, value, least=None if name == 'eps' else low, below=below)
+            if name == 'eps' and value <= 0:
+                raise ValueError(
+                    f'eps must be above 0, got {value!r}: a weight without gradients divides by it'
+                )
         super().add_param_group(param_group)
 
     @torch.no_grad()

@@ -9,6 +9,7 @@ from mmcv.cnn import ConvAWS2d, ConvModule, ConvWS2d
 from numpy.polynomial.hermite_e import hermegauss
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
+from torch.utils.hooks import RemovableHandle
 
 from .loading import check_fit, misfit, take_widths
 from .owner import (
@@ -298,5 +299,28 @@ def take_ticket(block: nn.Module, state_dict: StateDict, prefix: str, *_: object
     take_widths(block, state_dict, prefix)
 
 
-# a block is known once it gets its parent
-register_module_module_registration_hook(lambda parent, name, block: expect_ticket(block))
+def watch_registrations() -> None:
+    """Look at every module that gets a parent, and expect tickets for those that have units.
+
+    ``import st_mm`` does so; a second call changes nothing.
+    """
+    global _watch
+    if _watch is None:
+        _watch = register_module_module_registration_hook(
+            lambda parent, name, block: expect_ticket(block)
+        )
+
+
+def stop_watching() -> None:
+    """Leave modules that are built from now on alone: the off switch of the above.
+
+    They still take tickets in a Runner with hooks of st_mm, which look at the model once.
+    """
+    global _watch
+    if _watch is not None:
+        _watch.remove()
+        _watch = None
+
+
+_watch: RemovableHandle | None = None
+watch_registrations()

@@ -93,7 +93,7 @@ def test_equals_the_unfused_form(widths, stride, out_channels, size) -> None:
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
 
 
-@pytest.mark.parametrize('kernels', [(3,), (5, 1), (7, 3, 5, 9)], ids=str)
+@pytest.mark.parametrize('kernels', [(3,), (1, 5), (3, 5, 7, 9)], ids=str)
 def test_other_kernels(kernels) -> None:
     block = build(3, 3, kernel_sizes=kernels, expand_ratio=2).eval()
     assert block.unit_groups() == {f'k{k}': 6 for k in kernels}
@@ -142,6 +142,10 @@ def test_mixer_norms_keep_published_defaults() -> None:
     [
         (dict(kernel_sizes=(3, 4)), 'odd'),
         (dict(kernel_sizes=(3, 3)), 'different'),
+        (dict(kernel_sizes=(7, 5, 3)), 'rising'),
+        (dict(kernel_sizes='357'), 'kernel_sizes must'),
+        (dict(expand_ratio=True), 'expand_ratio must be an integer'),
+        (dict(stride='2'), 'stride must be an integer'),
         (dict(kernel_sizes=()), 'kernel_sizes'),
         (dict(kernel_sizes=(-3,)), 'odd'),
         (dict(expand_ratio=0), 'expand_ratio'),

@@ -68,7 +68,7 @@ def test_dropout_only_in_training() -> None:
 def test_wrong_number_of_branches() -> None:
     with pytest.raises(ValueError, match='zip'):
         classification()(branches()[:2])
-    with pytest.raises(ValueError, match='zip'):
+    with pytest.raises(ValueError, match='head_channels must have one entry per branch'):
         HRClassificationNeck((4, 6), (4, 6, 8), 4)
     with pytest.raises(RuntimeError):
         fusion()(branches()[:2])
