@@ -10,6 +10,8 @@ POSE = ('AP', 'AP_M', 'AP_L', 'AR')
 TICKET, RETRAINED = 'SuperTickets', 'SuperTickets w/ RT'
 M, G = 1e6, 1e9
 
+Line = tuple[str, float | None, float, float, tuple[float, ...]]  # of Tables 3-6
+
 
 @dataclass(frozen=True)
 class Result:
@@ -83,10 +85,11 @@ def _transfer() -> Iterator[Result]:
 
 def _others() -> Iterator[Result]:
     """Tables 3-6: against the networks of others, on each of the four data sets."""
-    half = 0.5  # the one ratio that is stated
-    lines: tuple[tuple[str, float | None, float, float, tuple[float, ...]], ...]
-
-    lines = (
+    yield from _rivals(
+        3,
+        'ImageNet',
+        M,
+        ('top-1',),
         ('CondenseNet', None, 2.9, 274, (71.0,)),
         ('ShuffleNetV1', None, 3.4, 292, (71.5,)),
         ('ShuffleNetV2', None, 3.5, 299, (72.6,)),
@@ -94,13 +97,13 @@ def _others() -> Iterator[Result]:
         ('FBNet', None, 4.5, 295, (74.1,)),
         ('S+P (Grad.)', None, 2.7, 114, (64.3,)),
         ('S+P (Mag.)', None, 2.7, 114, (72.8,)),
-        (TICKET, half, 2.7, 125, (74.2,)),
+        (TICKET, 0.5, 2.7, 125, (74.2,)),
     )
-    for method, ratio, params, macs, values in lines:
-        scores = _scores(('top-1',), values)
-        yield Result(3, 'ImageNet', method, ratio, params * M, macs * M, scores)
-
-    lines = (
+    yield from _rivals(
+        4,
+        'Cityscapes',
+        G,
+        ('mIoU',),
         ('BiSeNet', None, 5.8, 6.6, (69.00,)),
         ('MobileNetV3', None, 1.5, 2.5, (72.36,)),
         ('ShuffleNetV2', None, 3.0, 6.9, (71.30,)),
@@ -108,32 +111,38 @@ def _others() -> Iterator[Result]:
         ('SqueezeNAS', None, 0.73, 8.4, (72.40,)),
         ('S+P (Grad.) w/ RT', None, 0.63, 1.0, (60.66,)),
         ('S+P (Mag.) w/ RT', None, 0.63, 1.0, (72.31,)),
-        (TICKET, half, 0.63, 1.0, (72.68,)),
+        (TICKET, 0.5, 0.63, 1.0, (72.68,)),
     )
-    for method, ratio, params, macs, values in lines:
-        scores = _scores(('mIoU',), values)
-        yield Result(4, 'Cityscapes', method, ratio, params * M, macs * G, scores)
-
-    lines = (
+    yield from _rivals(
+        5,
+        'ADE20K',
+        G,
+        ('mIoU',),
         ('MobileNetV2', None, 2.2, 2.8, (32.04,)),
         ('MobileNetV3', None, 1.6, 1.3, (32.31,)),
         ('S+P (Grad.)', None, 1.0, 0.8, (24.14,)),
         ('S+P (Mag.)', None, 1.0, 0.8, (31.59,)),
         (TICKET, None, 1.0, 0.8, (32.54,)),
     )
-    for method, ratio, params, macs, values in lines:
-        scores = _scores(('mIoU',), values)
-        yield Result(5, 'ADE20K', method, ratio, params * M, macs * G, scores)
-
-    lines = (
+    yield from _rivals(
+        6,
+        'COCO',
+        G,
+        POSE,
         ('ShuffleNetV1', None, 1.0, 0.16, (58.5, 55.2, 64.6, 65.1)),
         ('ShuffleNetV2', None, 1.3, 0.17, (59.8, 56.5, 66.2, 66.4)),
         ('MobileNetV2', None, 2.3, 0.33, (64.6, 61.0, 71.1, 70.7)),
         ('S+P (Mag.)', None, 0.6, 0.23, (63.4, 61.2, 66.8, 67.3)),
         (TICKET, None, 0.6, 0.23, (65.4, 63.4, 69.0, 68.9)),
     )
+
+
+def _rivals(
+    table: int, dataset: str, unit: float, names: tuple[str, ...], *lines: Line
+) -> Iterator[Result]:
     for method, ratio, params, macs, values in lines:
-        yield Result(6, 'COCO', method, ratio, params * M, macs * G, _scores(POSE, values))
+        scores = _scores(names, values)
+        yield Result(table, dataset, method, ratio, params * M, macs * unit, scores)
 
 
 def _random() -> Iterator[Result]:
