@@ -5,6 +5,7 @@ passes comes back as a plain Python value, as the ticket record wants it.
 """
 
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -50,7 +51,7 @@ def integer(name: str, value: object, least: int, optional: bool = False, where:
 
 def number(
     name: str,
-    value: object,
+    value: Any,
     least: float | None = None,
     most: float | None = None,
     above: float | None = None,
@@ -75,10 +76,10 @@ def number(
         ValueError: If it is something else.
     """
     bounds = (
-        ('of at least', least, lambda x, bound: x >= bound),
-        ('above', above, lambda x, bound: x > bound),
-        ('of at most', most, lambda x, bound: x <= bound),
-        ('below', below, lambda x, bound: x < bound),
+        ('of at least', least, operator.ge),
+        ('above', above, operator.gt),
+        ('of at most', most, operator.le),
+        ('below', below, operator.lt),
     )
     asked = [(words, bound, holds) for words, bound, holds in bounds if bound is not None]
     if not (is_number(value) and all(holds(value, bound) for _, bound, holds in asked)):
@@ -86,7 +87,7 @@ def number(
         raise ValueError(
             f'{name} must be a number {limits}'.rstrip() + f', got {value!r}{_at(where)}'
         )
-    return int(value) if isinstance(value, Integral) else float(value)  # type: ignore[arg-type]
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def flag(name: str, value: object) -> bool:

@@ -266,7 +266,7 @@ def let_averages_follow_loads() -> None:
         return
 
     @functools.wraps(load)
-    def followed(self: EMAHook, runner: Any, checkpoint: dict) -> None:
+    def followed(self: EMAHook, runner: Any, checkpoint: dict[str, Any]) -> None:
         load(self, runner, checkpoint)
         refresh_average(self.ema_model)
 

@@ -138,7 +138,8 @@ def build_model(config: Config) -> nn.Module:
         for key in part.keys() & {'pretrained', 'init_cfg'}:
             part[key] = None
     with DefaultScope.overwrite_default_scope(config.get('default_scope')):
-        return MODELS.build(model)
+        built: nn.Module = MODELS.build(model)
+    return built
 
 
 def load_strictly(model: nn.Module, state_dict: Mapping[str, Any]) -> None:

@@ -221,7 +221,7 @@ def _iterations_per_epoch(train: list[Line]) -> float:
     if len(epochs) > 1:
         start, end = epochs[0], epochs[-1]
         return (first[end] - first[start]) / (end - start)
-    return max(line['step'] / line['epoch'] for line in train)
+    return float(max(line['step'] / line['epoch'] for line in train))
 
 
 def _series(lines: Iterable[Line], key: str, per_epoch: float) -> Series:

@@ -4,12 +4,14 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from st_mm.files import write_atomically
 
@@ -31,6 +33,9 @@ METRIC_NAMES = {
 DPI = 150
 
 
+Array = NDArray[Any]
+
+
 @dataclass(frozen=True)
 class Prediction:
     """A picture with its labels.
@@ -41,9 +46,9 @@ class Prediction:
         prediction (np.ndarray): (H, W) class indices.
     """
 
-    image: np.ndarray
-    truth: np.ndarray
-    prediction: np.ndarray
+    image: Array
+    truth: Array
+    prediction: Array
 
 
 def plot_training(curves: Curves) -> Figure:
@@ -93,7 +98,7 @@ def _end(curves: Curves) -> float:
     return max([*ends, *(event.x for event in curves.events)])
 
 
-def _draw_strip(axis, curves: Curves, kinds: Sequence[str]) -> None:
+def _draw_strip(axis: Any, curves: Curves, kinds: Sequence[str]) -> None:
     """One row of markers per kind of event: the legend of the lines below."""
     for row, kind in enumerate(reversed(kinds)):
         _, colour, marker = EVENTS[kind]
@@ -120,7 +125,7 @@ def _draw_strip(axis, curves: Curves, kinds: Sequence[str]) -> None:
         axis.set_title('hollow: nothing removed', loc='right', fontsize=8, color='0.4', pad=2)
 
 
-def _draw_panel(axis, name: str, series: Series, colour: str, steps: bool, end: float) -> None:
+def _draw_panel(axis: Any, name: str, series: Series, colour: str, steps: bool, end: float) -> None:
     x, y = list(series.x), list(series.y)
     if name.startswith('density'):
         y = [100 * value for value in y]
@@ -194,11 +199,12 @@ def plot_predictions(
     return figure
 
 
-def paint(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
+def paint(labels: Array, palette: Array) -> Array:
     """Colour (H, W) labels with a (classes, 3) palette; what is no class becomes black."""
     colours = np.zeros((max(int(labels.max()), len(palette)) + 1, 3), np.uint8)
     colours[: len(palette)] = palette
-    return colours[labels]
+    painted: Array = colours[labels]
+    return painted
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:

@@ -393,7 +393,8 @@ def _read_index(config: Path, task: Task) -> Figures:
 
 @cache
 def _models(metafile: Path) -> list[dict[str, Any]]:
-    return load(metafile).get('Models', [])
+    models: list[dict[str, Any]] = load(metafile).get('Models', [])
+    return models
 
 
 def _index_figures(model: Mapping[str, Any], task: Task) -> Figures:

@@ -109,7 +109,11 @@ class Recorder(TorchFunctionMode):
         return self.layers[-1] if self.layers else 'model'
 
     def __torch_function__(
-        self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Compute, and write down what depends on the picture."""
         kwargs = kwargs or {}
@@ -204,7 +208,7 @@ def _record(model: nn.Module, size: tuple[int, int]) -> tuple[Recorder, list[Nod
     return recorder, [recorder.node_of(t) for t in results], [t.dim() for t in results]
 
 
-def _enter(recorder: Recorder, name: str) -> Callable:
+def _enter(recorder: Recorder, name: str) -> Callable[..., Any]:
     return lambda *_: recorder.layers.append(name or 'model')
 
 

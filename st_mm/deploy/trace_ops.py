@@ -24,7 +24,7 @@ class Unsupported(ValueError):
     """A use of a torch function that the graph has no node for."""
 
 
-def plain_name(function: Callable) -> str:
+def plain_name(function: Callable[..., Any]) -> str:
     """The name of a function, the same whether it is an operator, a method or works in place."""
     name = getattr(function, '__name__', str(function))
     if name == '__get__':  # an attribute, such as x.T

@@ -260,7 +260,13 @@ def _max_pool2d(
 
 
 def window(
-    rec: 'Recorder', result: Tensor, x: Tensor, kernel: Any, stride: Any, padding: Any, fields: dict
+    rec: 'Recorder',
+    result: Tensor,
+    x: Tensor,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    fields: dict[str, Any],
 ) -> None:
     """A pooling with a window."""
     node = rec.add(

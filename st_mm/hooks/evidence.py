@@ -33,4 +33,5 @@ def picture_shape(draw: Callable[[], Iterator[Any]]) -> Sequence[int]:
     with frozen_random_state():
         batch = next(draw())
     inputs = batch['inputs'] if isinstance(batch, dict) else batch[0]
-    return inputs.shape[1:]
+    shape: Sequence[int] = inputs.shape[1:]
+    return shape

@@ -114,7 +114,8 @@ class RunState:
 
 def bare_model(runner: Runner) -> nn.Module:
     """The model of a runner, without DDP or another wrapper."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model: nn.Module = runner.model
+    return model.module if is_model_wrapper(model) else model  # type: ignore[return-value]
 
 
 def seed_at(runner: Runner, iteration: int) -> int:

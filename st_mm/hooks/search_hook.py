@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch import Tensor
 
 from st_mm.arguments import integer, number, picture
 from st_mm.measure import count_macs
@@ -140,7 +141,7 @@ class SearchHook(TicketHook):
             f'{figures["units"]:,} units, {figures["macs"]:,} MACs stay'
         )
 
-    def _dead(self, runner: Runner, last: bool) -> dict:
+    def _dead(self, runner: Runner, last: bool) -> dict[str, Tensor]:
         """Units dead in live weights and EMA; at the end of training the EMA decides alone."""
         averages = [find_owners(ema.module) for ema in averaged_models(runner)]
         if last and averages:

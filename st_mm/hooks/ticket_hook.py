@@ -84,7 +84,7 @@ class TicketHook(Hook):
                 f'others, but the config says {self.priority!r}: drop priority from it'
             )
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Take the record over; for a test or a resume, refuse a checkpoint that does not fit."""
         state = RunState.of(runner)
         state.ticket = Ticket.from_meta(checkpoint.get('meta', {})) or Ticket()
@@ -138,7 +138,7 @@ class TicketHook(Hook):
         if self.by_epoch:
             self.step(runner, Moment('epoch', runner.epoch + 1, runner.iter))
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Write the record; whichever hook comes first does it for all."""
         state = RunState.of(runner)
         if KEY in checkpoint['meta'] or not state.ticket.versions:
@@ -151,4 +151,5 @@ class TicketHook(Hook):
 
     def total(self, runner: Runner) -> int:
         """Length of the training, in the hook's unit of time."""
-        return runner.max_epochs if self.by_epoch else runner.max_iters
+        length: int = runner.max_epochs if self.by_epoch else runner.max_iters
+        return length

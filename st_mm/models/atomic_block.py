@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from math import gcd
+from typing import Any
 
 import torch
 from mmcv.cnn import build_norm_layer
@@ -53,8 +54,8 @@ class AtomicBlock(TicketModule, BaseModule):
         kernel_sizes: Sequence[int] = (3, 5, 7),
         expand_ratio: int = 4,
         tokens: int = 0,
-        norm_cfg: dict | None = None,
-        init_cfg: dict | None = None,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         in_channels = integer('in_channels', in_channels, 1)
@@ -99,7 +100,8 @@ class AtomicBlock(TicketModule, BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the block; see the class for shapes."""
-        return self.shortcut(x) + self.project_bn(self._mix(x))
+        outputs: Tensor = self.shortcut(x) + self.project_bn(self._mix(x))
+        return outputs
 
     def _mix(self, x: Tensor) -> Tensor:
         """Sum of the kernels' paths before the last BN."""
@@ -135,7 +137,8 @@ class AtomicBlock(TicketModule, BaseModule):
     @property
     def unit_bn(self) -> nn.BatchNorm2d:
         """The BN behind the depthwise convolutions: its scale is the units' importance."""
-        return self.depthwise_bn
+        norm: nn.BatchNorm2d = self.depthwise_bn
+        return norm
 
     def unit_groups(self) -> dict[str, int]:
         """Channels alive per kernel."""

@@ -27,7 +27,7 @@ class FusionLayer(BaseModule):
     """
 
     def __init__(
-        self, in_channels: Sequence[int], out_channels: Sequence[int], block_cfg: dict
+        self, in_channels: Sequence[int], out_channels: Sequence[int], block_cfg: dict[str, Any]
     ) -> None:
         super().__init__()
         self.in_branches = len(in_channels)
@@ -81,7 +81,7 @@ class Stage(BaseModule):
         in_channels: Sequence[int],
         out_channels: Sequence[int],
         blocks: Sequence[int],
-        block_cfg: dict,
+        block_cfg: dict[str, Any],
     ) -> None:
         super().__init__()
         self.fusion = FusionLayer(in_channels, out_channels, block_cfg)
@@ -150,8 +150,8 @@ class HRSupernet(TicketModule, BaseModule):
         expand_ratio: int = 4,
         tokens: int = 0,
         channels_last: bool = False,
-        norm_cfg: dict | None = None,
-        init_cfg: dict | list | None = None,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | list[Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg or dict(type='MnasNet'))
         _check_stages(stage_channels, stage_blocks)

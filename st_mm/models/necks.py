@@ -55,8 +55,8 @@ class HRFusionNeck(TicketModule, BaseModule):
         out_channels: int = 90,
         kernel_sizes: Sequence[int] = (3, 5, 7),
         expand_ratio: int = 4,
-        norm_cfg: dict | None = None,
-        init_cfg: dict | list | None = None,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | list[Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg or dict(type='MnasNet'))
         self.block = AtomicBlock(
@@ -106,8 +106,8 @@ class HRClassificationNeck(TicketModule, BaseModule):
         dropout: float = 0.2,
         kernel_sizes: Sequence[int] = (3, 5, 7),
         expand_ratio: int = 4,
-        norm_cfg: dict | None = None,
-        init_cfg: dict | list | None = None,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | list[Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg or dict(type='MnasNet'))
         in_channels = branches('in_channels', in_channels)

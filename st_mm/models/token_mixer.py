@@ -1,5 +1,7 @@
 """TokenMixer: the lightweight transformer of HR-NAS, whose tokens are search units."""
 
+from typing import Any
+
 import torch
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
@@ -31,7 +33,8 @@ class Attention(nn.Module):
         """Let (B, L, D) queries attend to a (B, M, D) memory; returns (B, L, D)."""
         q = self.query(query) * TOKEN_DIM**-0.5
         weights = (q @ self.key(memory).transpose(-2, -1)).softmax(-1)  # (B, L, M)
-        return self.out(self.dropout(weights) @ self.value(memory))
+        mixed: Tensor = self.out(self.dropout(weights) @ self.value(memory))
+        return mixed
 
 
 class FeedForward(nn.Sequential):
@@ -60,7 +63,8 @@ class TransformerLayer(nn.Module):
     def forward(self, query: Tensor, memory: Tensor) -> Tensor:
         """Mix (B, L, D) queries and memory; the residual starts from the memory."""
         x = self.norm1(memory + self.dropout(self.attention(query, memory)))
-        return self.norm2(x + self.dropout(self.feed_forward(x)))
+        mixed: Tensor = self.norm2(x + self.dropout(self.feed_forward(x)))
+        return mixed
 
 
 @MODELS.register_module()
@@ -89,8 +93,8 @@ class TokenMixer(TicketModule, BaseModule):
         self,
         channels: int,
         tokens: int = 64,
-        norm_cfg: dict | None = None,
-        init_cfg: dict | None = None,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         channels = integer('channels', channels, 1)
@@ -125,7 +129,8 @@ class TokenMixer(TicketModule, BaseModule):
         tokens = self.input_norm(self.input_proj(small)).flatten(2)  # (B, L, D)
         memory = self.encoder(tokens, tokens)
         mixed = self.decoder(self.queries.expand(batch, -1, -1), memory)
-        return self.output_proj(mixed.unflatten(2, (MAP_SIZE, MAP_SIZE)))
+        outputs: Tensor = self.output_proj(mixed.unflatten(2, (MAP_SIZE, MAP_SIZE)))
+        return outputs
 
     @staticmethod
     def _coordinates(like: Tensor) -> Tensor:
@@ -140,7 +145,8 @@ class TokenMixer(TicketModule, BaseModule):
     @property
     def unit_bn(self) -> nn.BatchNorm2d:
         """The BN behind the input projection: its scale is the tokens' importance."""
-        return self.input_norm
+        norm: nn.BatchNorm2d = self.input_norm
+        return norm
 
     def unit_groups(self) -> dict[str, int]:
         """Tokens alive."""

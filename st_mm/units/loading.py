@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from operator import attrgetter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -148,7 +149,9 @@ class TicketModule(nn.Module):
 
     load_required = False
 
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+    def _load_from_state_dict(
+        self, state_dict: StateDict, prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
         check_fit(self, state_dict, prefix, self.load_required)
         take_widths(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

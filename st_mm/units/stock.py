@@ -205,7 +205,8 @@ def _positions(size: tuple[int, int], stride: int) -> int:
 
 def _mean(act: Callable[[Tensor], Tensor], norm: nn.BatchNorm2d) -> Tensor:
     """Mean of an activation over normal outputs of a norm: (channels,)."""
-    points, weights = (norm.weight.new_tensor(values) for values in hermegauss(16))
+    quadrature = hermegauss(16)  # type: ignore[no-untyped-call]
+    points, weights = (norm.weight.new_tensor(values) for values in quadrature)
     outputs = norm.bias[:, None] + norm.weight[:, None] * points  # (channels, points)
     return act(outputs) @ (weights / weights.sum())
 
