@@ -7,9 +7,6 @@ from pathlib import Path
 from mmengine.fileio import LocalBackend
 from mmengine.fileio.backends import register_backend
 
-INITIAL = 'initial.pth'  # the weights before the first step
-ASIDE = ('best_', INITIAL)  # checkpoints that no training goes on from
-
 
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Write a file that a kill at any moment leaves as it was, or as it shall be.
@@ -67,31 +64,3 @@ def check_checkpoint(path: str | Path) -> None:
             f'the checkpoint {path} is truncated ({path.stat().st_size} bytes): copy it again, or '
             'resume from an earlier one'
         )
-
-
-def tidy_work_dir(work_dir: str | Path) -> None:
-    """Clear away what a kill has left in a work dir, before a run is resumed from it.
-
-    mmengine writes ``last_checkpoint`` in place, so that a kill can leave it empty, and removes
-    checkpoints that it has enough of before a new one is named there. The note then gets the newest
-    checkpoint. Parts of files that never came into their place are removed.
-
-    Args:
-        work_dir (str | Path): Work dir of the run; may be new.
-    """
-    work_dir = Path(work_dir).resolve()
-    for partial in work_dir.glob('.*.part'):
-        partial.unlink()
-    note = work_dir / 'last_checkpoint'
-    if not note.is_file():
-        return
-    text = note.read_text().strip()
-    named = Path(text).resolve()
-    if text and (named.is_file() or named.parent != work_dir):
-        return
-    saved = [path for path in work_dir.glob('*.pth') if not path.name.startswith(ASIDE)]
-    if saved:
-        newest = max(saved, key=lambda path: path.stat().st_mtime)
-        write_atomically(note, str(newest).encode())
-    else:
-        note.unlink()

@@ -4,8 +4,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from st_mm.files import INITIAL
 from st_mm.private import resumed
+from st_mm.work_dir import INITIAL
 
 from .run_state import RunState, follow_shapes
 

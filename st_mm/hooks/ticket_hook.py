@@ -9,11 +9,12 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 
 from st_mm.arguments import flag
-from st_mm.files import check_checkpoint, tidy_work_dir
+from st_mm.files import check_checkpoint
 from st_mm.private import is_to_resume, is_training, load_from, resumed
 from st_mm.ticket import KEY, Ticket, plain_state
 from st_mm.units.loading import check_fit
 from st_mm.units.stock import expect_ticket
+from st_mm.work_dir import tidy_work_dir
 
 from .plain_checkpoint import make_plain, restore
 from .recalibrate_hook import RecalibrateHook

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
-from st_mm.files import INITIAL
+from st_mm.work_dir import INITIAL
 
 ROOT = Path(__file__).resolve().parents[2]
 RATIO = 'ST_MM_RATIO'  # read by configs/ablations/_base_/ratio.py

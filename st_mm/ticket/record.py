@@ -3,16 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from .files import check_checkpoint
-from .prune.masks import unpack
-from .units.owner import find_owners
-from .version import __version__
+from st_mm.prune.masks import unpack
+from st_mm.units.owner import find_owners
+from st_mm.version import __version__
 
 KEY = 'ticket'  # where the record lives in the meta of a checkpoint
 RECORD = 'ticket_record'  # attribute of a model that was initialized as a ticket
@@ -121,35 +118,6 @@ class Ticket:
     def mask(self, name: str) -> Tensor:
         """Unpack the mask of a weight: bool, True for what stays."""
         return unpack(self.masks[name]['bits'], self.masks[name]['shape'])
-
-
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint file.
-
-    Args:
-        path (str | Path): An mm checkpoint, as trained or as published.
-
-    Returns:
-        dict: With at least ``meta`` and ``state_dict``.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is truncated or no mm checkpoint.
-    """
-    check_checkpoint(path)
-    try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
-        raise ValueError(f'{path} is not a checkpoint that can be read: {error}') from error
-    if not isinstance(checkpoint, dict) or not {'meta', 'state_dict'} <= checkpoint.keys():
-        raise ValueError(f'{path} is no mm checkpoint: it needs the entries meta and state_dict')
-    return checkpoint
-
-
-def plain_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights of a checkpoint, or of a bare state dict, without the prefix of a wrapper."""
-    state: Mapping[str, Tensor] = checkpoint.get('state_dict', checkpoint)
-    return {name.removeprefix('module.'): tensor for name, tensor in state.items()}
 
 
 def library_versions() -> dict[str, str]:

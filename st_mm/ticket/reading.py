@@ -1,0 +1,39 @@
+"""A checkpoint file, read."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from st_mm.files import check_checkpoint
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint file.
+
+    Args:
+        path (str | Path): An mm checkpoint, as trained or as published.
+
+    Returns:
+        dict: With at least ``meta`` and ``state_dict``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is truncated or no mm checkpoint.
+    """
+    check_checkpoint(path)
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise ValueError(f'{path} is not a checkpoint that can be read: {error}') from error
+    if not isinstance(checkpoint, dict) or not {'meta', 'state_dict'} <= checkpoint.keys():
+        raise ValueError(f'{path} is no mm checkpoint: it needs the entries meta and state_dict')
+    return checkpoint
+
+
+def plain_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights of a checkpoint, or of a bare state dict, without the prefix of a wrapper."""
+    state: Mapping[str, Tensor] = checkpoint.get('state_dict', checkpoint)
+    return {name.removeprefix('module.'): tensor for name, tensor in state.items()}
