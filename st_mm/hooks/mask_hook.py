@@ -7,6 +7,7 @@ import torch
 from mmengine.runner import Runner
 from torch import nn
 
+from st_mm.arguments import names
 from st_mm.prune import Masks, prunable_weights
 
 from .run_state import RunState, averaged_models, bare_model, log_scalars
@@ -26,7 +27,7 @@ class MaskHook(TicketHook):
 
     def __init__(self, skip: Sequence[str] = (), by_epoch: bool = True) -> None:
         super().__init__(by_epoch)
-        self.skip = skip if isinstance(skip, str) else tuple(skip)
+        self.skip = names('skip', skip)
 
     def fill(self, runner: Runner, state: RunState) -> None:
         """Give the masks, all free as yet, what they hold when training begins."""

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from st_mm.arguments import integer
 from st_mm.private import resumed
-from st_mm.prune import NM, SCHEDULES, Criterion, Schedule, assign
+from st_mm.prune import NM, SCHEDULES, Criterion, Schedule
 
 from .evidence import evidence_at
 from .mask_hook import MaskHook
-from .run_state import Moment, RunState
+from .run_state import Moment, RunState, bare_model
 from .search_hook import SearchHook
 
 
@@ -86,7 +86,7 @@ class PruneHook(MaskHook):
     def fill(self, runner: Runner, state: RunState) -> None:
         """Take over the masks of the run that is resumed; else prune if it is time already."""
         self._check_schedule(runner)
-        assign(self.criterion.rules, state.masks.weights)  # of which none may match nothing
+        self.criterion.rehearse(bare_model(runner), state.masks.weights, self.schedule.ratio)
         if resumed(runner):
             state.masks.load(state.ticket.masks, state.latent, state.before)
         elif self.schedule.due(0):

@@ -6,7 +6,7 @@ from functools import partial
 from inspect import signature
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from st_mm.arguments import integer
 
@@ -14,7 +14,7 @@ from .evidence import Evidence
 from .patterns import PATTERNS, Pattern
 from .rounds import iterate
 from .scope import Rule, check_scope, choose
-from .scores import SCORES, Score
+from .scores import CHECKS, SCORES, Score, magnitude
 from .stand_ins import Weights
 
 
@@ -74,6 +74,8 @@ class Criterion:
             signature(SCORES.get(name)).bind({}, None, **options)
         except TypeError as error:
             raise ValueError(f'score must have options that {name} takes: {error}') from error
+        if name in CHECKS:
+            CHECKS[name](None, **options)
         return cls(
             name,
             tuple(options.items()),
@@ -106,6 +108,22 @@ class Criterion:
             return
         for each in (ratio, *(rule.ratio for rule in self.rules if rule.ratio)):
             self.pattern.check(each)
+
+    def rehearse(self, model: nn.Module, weights: Weights, ratio: float) -> None:
+        """Find out before training what a prune could stumble over, by one of magnitudes.
+
+        Args:
+            model (nn.Module): The model, for options of the score that name parts of it.
+            weights (Mapping[str, Tensor]): Prunable weights by name.
+            ratio (float): The ratio that training is to end at.
+
+        Raises:
+            ValueError: If an option of the score does not fit the model, or scope, rules and
+                pattern do not allow the ratio.
+        """
+        if self.score in CHECKS:
+            CHECKS[self.score](model, **dict(self.options))
+        choose(magnitude(weights), ratio, scope=self.scope, rules=self.rules, pattern=self.pattern)
 
     def fitting(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Leave out the weights that the pattern does not fit: they stay dense."""

@@ -56,7 +56,7 @@ def assign(rules: Sequence[Rule], names: Iterable[str]) -> dict[str, Rule]:
         dict[str, Rule]: Rules by weight name, for the weights that have one.
 
     Raises:
-        ValueError: If a rule matches none of the weights.
+        ValueError: If a rule matches none of the weights, or earlier ones match all of them.
     """
     names = list(names)
     for rule in rules:
@@ -64,9 +64,13 @@ def assign(rules: Sequence[Rule], names: Iterable[str]) -> dict[str, Rule]:
             raise ValueError(f"the rule for '{rule.names}' matches no prunable weight")
     first: dict[str, Rule] = {}
     for rule in rules:
-        for name in names:
-            if matches(name, [rule.names]):
-                first.setdefault(name, rule)
+        free = [name for name in names if matches(name, [rule.names]) and name not in first]
+        if not free:
+            raise ValueError(
+                f"the rule for '{rule.names}' never applies: earlier rules match all of its "
+                'weights; put it before them, or drop it'
+            )
+        first.update(dict.fromkeys(free, rule))
     return first
 
 

@@ -25,6 +25,8 @@ import torch
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
+from st_mm.arguments import integer, number
+
 from .evidence import Evidence
 from .stand_ins import Weights
 
@@ -141,16 +143,8 @@ def grasp(
 @contextmanager
 def _tempered(model: nn.Module, temperature: float, logits: str | None) -> Iterator[None]:
     """Divide the outputs of some layers."""
-    if not temperature > 0:
-        raise ValueError(f'temperature must be above 0, got {temperature}')
-    if temperature != 1 and logits is None:
-        raise ValueError(
-            f'a temperature of {temperature:g} divides the logits: name the layers that give them '
-            "in logits, like 'decode_head.conv_seg'"
-        )
+    check_grasp(model, temperature, logits)
     layers = [m for name, m in model.named_modules() if logits and fnmatch(name, logits)]
-    if logits and not layers:
-        raise ValueError(f"the pattern '{logits}' in logits matches no layer")
 
     def divide(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
         return output / temperature
@@ -159,6 +153,31 @@ def _tempered(model: nn.Module, temperature: float, logits: str | None) -> Itera
         for layer in layers:
             stack.callback(layer.register_forward_hook(divide).remove)
         yield
+
+
+def check_grasp(model: nn.Module | None, temperature: object = 1.0, logits: object = None) -> None:
+    """Refuse options of :func:`grasp` that are out of range, or name no layer of the model."""
+    temperature = number('temperature', temperature, above=0)
+    if logits is not None and not (isinstance(logits, str) and logits):
+        raise ValueError(f'logits must be a shell pattern of layer names, got {logits!r}')
+    if temperature != 1 and logits is None:
+        raise ValueError(
+            f'a temperature of {temperature:g} divides the logits: name the layers that give them '
+            "in logits, like 'decode_head.conv_seg'"
+        )
+    if model is None or logits is None:
+        return
+    if not any(fnmatch(name, logits) for name, _ in model.named_modules()):
+        raise ValueError(f"the pattern '{logits}' in logits matches no layer")
+
+
+def check_random(model: nn.Module | None, seed: object = 0) -> None:
+    """Refuse a seed that is not an integer."""
+    integer('seed', seed, 0)
+
+
+# by score: what looks at its options, before there is a model (None) and before the first step
+CHECKS: dict[str, Callable[..., None]] = dict(random=check_random, grasp=check_grasp)
 
 
 def synflow(weights: Weights, evidence: Evidence) -> dict[str, Tensor]:

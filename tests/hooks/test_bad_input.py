@@ -45,6 +45,20 @@ ONCE = dict(type='OneShot', ratio=0.5, at=1)
         (PruneHook, dict(schedule=ONCE, rules=[dict(names='*', ratio=1.5)]), 'ratio'),
         (PruneHook, dict(schedule=ONCE, score=dict(type='snip', bacthes=5)), 'score'),
         (PruneHook, dict(schedule=ONCE, scope='erk', pattern='2:4'), 'scope'),
+        (SearchHook, dict(interval=True), 'interval'),
+        (SearchHook, dict(input_shape=(512, 1024)), 'input_shape'),
+        (SearchHook, dict(input_shape='3x512x1024'), 'input_shape'),
+        (SearchHook, dict(by_epoch='False'), 'by_epoch'),
+        (SearchHook, dict(by_epoch=0), 'by_epoch'),
+        (ProgressivePruneHook, dict(ratio=True), 'ratio'),
+        (ProgressivePruneHook, dict(ratio='0.9'), 'ratio'),
+        (PruneHook, dict(schedule=ONCE, skip='stem.*'), 'skip'),
+        (PruneHook, dict(schedule=ONCE, skip=[3]), 'skip'),
+        (PruneHook, dict(schedule=ONCE, score=dict(type='random', seed='a')), 'seed'),
+        (PruneHook, dict(schedule=ONCE, score=dict(type='grasp', temperature=0)), 'temperature'),
+        (PruneHook, dict(schedule=ONCE, score=dict(type='grasp', logits=3)), 'logits'),
+        (FixedMaskHook, dict(shuffle='no'), 'shuffle'),
+        (FixedMaskHook, dict(seed=-1), 'seed'),
         (ReactivateHook, dict(on='never'), 'on'),
         (ReactivateHook, dict(mode='gradient', share=0), 'share'),
         (ReactivateHook, dict(mode='gradient', batches=0.5), 'batches'),
@@ -196,9 +210,14 @@ def test_norm_without_a_scale(refuses) -> None:
     refuses(ValueError, 'norm_cfg must be a batch norm', change)
 
 
-def test_skip_that_is_a_string(refuses) -> None:
-    refuses(ValueError, 'skip must be a list of patterns', search=None, reactivate=None,
-            prune=dict(skip='backbone.stem*'))  # fmt: skip
+def test_what_no_prune_could_reach_is_refused_before_the_first_step(refuses) -> None:
+    alone = dict(search=None, reactivate=None)
+    rules = [dict(names='*', min_per_channel=1000)]
+    refuses(ValueError, 'min_per_channel', prune=dict(rules=rules), **alone)
+    rules = [dict(names='backbone.*', ratio=0.5), dict(names='backbone.stem.*')]
+    refuses(ValueError, r"rule for 'backbone\.stem\.\*' never applies", prune=dict(rules=rules))
+    score = dict(type='grasp', logits='decode_head.conv_sge')
+    refuses(ValueError, "'decode_head.conv_sge' in logits matches no", prune=dict(score=score))
 
 
 def test_resuming_a_pruned_run_without_its_masks(refuses, ticket_run: Path) -> None:

@@ -317,9 +317,11 @@ def test_min_per_channel_with_an_own_ratio() -> None:
 
 def test_assign() -> None:
     names = ['stem.weight', 'body.0.weight', 'body.1.weight']
-    rules = [Rule('body.0.*', 0.1), Rule('body.*', 0.2), Rule('*.0.*')]
+    rules = [Rule('body.0.*', 0.1), Rule('body.*', 0.2)]
     assert assign(rules, names) == {'body.0.weight': rules[0], 'body.1.weight': rules[1]}
     assert assign([], names) == {}
+    with pytest.raises(ValueError, match=r"the rule for 'body\.0\.\*' never applies"):
+        assign([Rule('body.*'), Rule('body.0.*')], names)
     with pytest.raises(ValueError, match=r"the rule for 'head\.\*' matches no prunable weight"):
         assign([*rules, Rule('head.*')], names)
 

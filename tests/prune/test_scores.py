@@ -248,7 +248,7 @@ def test_grasp_temperature_divides_the_logits() -> None:
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(temperature=0.0), 'temperature must be above 0'),
+        (dict(temperature=0.0), 'temperature must be a number above 0'),
         (dict(temperature=200.0), 'name the layers that give them in logits'),
         (dict(temperature=200.0, logits='*.conv_seg'), 'matches no layer'),
     ],
