@@ -32,10 +32,12 @@ class TicketHook(Hook):
 
     Attributes:
         holds_masks (bool): Whether the hook keeps masked weights at zero.
+        calibration_batches (int): Batches over which BN is recalibrated after its events.
         place (int): The priority at which the hook works: events of one moment have an order.
     """
 
     holds_masks = False
+    calibration_batches = 0
 
     def __init__(self, by_epoch: bool = True) -> None:
         self.by_epoch = flag('by_epoch', by_epoch)
@@ -107,6 +109,12 @@ class TicketHook(Hook):
             raise ValueError(
                 f'{type(dataset).__name__} found no samples for training: check data_root '
                 f'({getattr(dataset, "data_root", None)!r}) and data_prefix in train_dataloader'
+            )
+        batches, epoch = self.calibration_batches, len(runner.train_dataloader)
+        if batches > epoch:
+            runner.logger.warning(
+                f'{type(self).__name__}: calibration_batches is {batches}, but an epoch has '
+                f'{epoch} batches: BN statistics count some samples more than once'
             )
         state = RunState.of(runner)
         if not state.started:

@@ -266,6 +266,17 @@ def test_search_that_never_happens_is_warned_of(tiny_config, tmp_path: Path, cap
     assert 'SearchHook never removes a unit' in ''.join(capfd.readouterr())
 
 
+def test_a_calibration_longer_than_an_epoch_is_warned_of(
+    tiny_config, tmp_path: Path, capfd
+) -> None:
+    long = dict(calibration_batches=3)
+    config = tiny_config(tmp_path / 'run', search=long, prune=None, reactivate=None)
+    config.train_cfg.max_epochs = 1
+    Runner.from_cfg(config).train()
+    said = 'SearchHook: calibration_batches is 3, but an epoch has 2 batches'
+    assert said in ''.join(capfd.readouterr())
+
+
 def test_a_pattern_that_cannot_end_at_the_ratio() -> None:
     with pytest.raises(ValueError, match=r'2:4 ends at a ratio of 0\.5'):
         PruneHook(dict(type='OneShot', ratio=0.9, at=1), pattern='2:4')
