@@ -19,7 +19,6 @@ from st_mm.analysis.reference import (
     TASKS,
     compare_models,
     plot_reference,
-    reference_markdown,
     reference_table,
 )
 from st_mm.files import write_atomically
@@ -64,7 +63,7 @@ def main() -> int:
             with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
                 warnings.simplefilter('ignore')
                 compared[name] = compare_models(TASKS[name])
-            console.print(reference_table(TASKS[name], compared[name]))
+            console.print(reference_table(TASKS[name], compared[name]).terminal())
         write(options, compared)
     except (ValueError, FileNotFoundError) as error:
         print(f'error: {str(error).splitlines()[0]}', file=sys.stderr)
@@ -89,7 +88,7 @@ def write(options: argparse.Namespace, compared: dict) -> None:
         }
         write_atomically(options.json, (json.dumps(plain, indent=2) + '\n').encode())
     if options.markdown:
-        tables = [reference_markdown(TASKS[name], rows) for name, rows in compared.items()]
+        tables = [reference_table(TASKS[name], rows).markdown() for name, rows in compared.items()]
         write_atomically(options.markdown, '\n'.join(tables).encode())
     if options.plot:
         [(name, rows)] = compared.items()
