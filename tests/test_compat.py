@@ -15,11 +15,13 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.dist import utils as mmengine_dist
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner, load_checkpoint
 from mmengine.testing.runner_test_case import ToyDataset, ToyMetric, ToyModel
 
 from st_mm import compat
+from st_mm.compat import checkpoint_globals, cpu_ranks, mmcv_ops, torchvision_ops
 
 
 def run_python(code: str, **env: str) -> subprocess.CompletedProcess:
@@ -47,7 +49,7 @@ def assert_fails(code: str, message: str, **env: str) -> None:
 
 def test_second_apply_changes_nothing():
     def state() -> tuple:
-        launchers = (getattr(compat.mmengine_dist, f'_init_dist_{x}') for x in ('pytorch', 'mpi'))
+        launchers = (getattr(mmengine_dist, f'_init_dist_{x}') for x in ('pytorch', 'mpi'))
         allowed = torch.serialization.get_safe_globals() if weights_only_is_default else ()
         return list(sys.meta_path), sys.modules.get('mmcv._ext'), set(allowed), *launchers
 
@@ -145,7 +147,7 @@ print(*torch.serialization.get_unsafe_globals_in_checkpoint({str(checkpoint)!r})
     held = set(run_python(code).stdout.split())
     allowed = {
         entry[1] if isinstance(entry, tuple) else f'{entry.__module__}.{entry.__qualname__}'
-        for entry in compat._checkpoint_globals()
+        for entry in checkpoint_globals._checkpoint_globals()
     }
     # Files name dtypes by strings, and numpy's functions as the numpy does that wrote them.
     here, elsewhere = sorted(('numpy.core', 'numpy._core'), key=lambda x: x != numpy_package())
@@ -240,7 +242,7 @@ def test_torchvision_is_not_imported_for_nothing():
 
 def test_torchvision_that_imports_is_left_alone():
     calls = []
-    compat._execute_torchvision(calls.append, module := ModuleType('torchvision'))
+    torchvision_ops._execute_torchvision(calls.append, module := ModuleType('torchvision'))
     assert calls == [module]
 
 
@@ -249,7 +251,7 @@ def test_other_errors_of_torchvision_pass():
         raise RuntimeError('CUDA versions differ')
 
     with pytest.raises(RuntimeError, match='CUDA versions differ'):
-        compat._execute_torchvision(execute, ModuleType('torchvision'))
+        torchvision_ops._execute_torchvision(execute, ModuleType('torchvision'))
 
 
 # mmcv-lite -----------------------------------------------------------------------------------
@@ -276,7 +278,7 @@ except NotImplementedError as error:
 
 
 def test_stub_is_honest():
-    stub = compat._OpsStub()
+    stub = mmcv_ops._OpsStub()
     assert stub.__spec__.name == 'mmcv._ext'
     assert stub.__spec__.loader is None
     assert not hasattr(stub, '__file__')
@@ -335,7 +337,7 @@ def test_set_device_is_held_for_gloo_without_cuda_alone(backend, cuda, held, mon
 
     set_device = torch.cuda.set_device
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
-    compat._InitWithoutCuda(init)(backend, timeout=9)
+    cpu_ranks._InitWithoutCuda(init)(backend, timeout=9)
     assert seen == [(backend, 9, held)]
     assert torch.cuda.set_device is set_device
 

@@ -1,0 +1,34 @@
+"""Fixes at run time, for mm packages older than the torch beside them.
+
+Each is a file of its own that does nothing where it is not needed. ``st_mm`` applies them
+when it is imported, which a config's ``custom_imports`` does early enough for mim and mm's tools.
+"""
+
+from .averages import let_averages_follow_loads
+from .checkpoint_globals import allow_checkpoint_globals
+from .cpu_ranks import tolerate_gloo_without_cuda, wrap_cpu_models_without_devices
+from .empty_datasets import name_empty_datasets
+from .mmcv_ops import stub_mmcv_ops
+from .torchvision_ops import tolerate_torchvision_without_ops
+
+__all__ = [
+    'allow_checkpoint_globals',
+    'apply',
+    'let_averages_follow_loads',
+    'name_empty_datasets',
+    'stub_mmcv_ops',
+    'tolerate_gloo_without_cuda',
+    'tolerate_torchvision_without_ops',
+    'wrap_cpu_models_without_devices',
+]
+
+
+def apply() -> None:
+    """Apply every fix this environment needs; a second call changes nothing."""
+    allow_checkpoint_globals()
+    tolerate_torchvision_without_ops()
+    stub_mmcv_ops()
+    tolerate_gloo_without_cuda()
+    wrap_cpu_models_without_devices()
+    name_empty_datasets()
+    let_averages_follow_loads()

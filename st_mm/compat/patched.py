@@ -1,0 +1,3 @@
+"""How a replaced function of mmengine is known."""
+
+PATCHED = '_patched_by_st_mm'  # attribute of a function that stands in for one of mmengine's
