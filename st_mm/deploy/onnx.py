@@ -68,7 +68,7 @@ class _Writer:
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
         self._names = {id(graph.picture): 'pictures'}
-        self._constants: dict[tuple, str] = {}
+        self._constants: dict[tuple[Any, ...], str] = {}
         self._lengths: dict[tuple[int, Rule], str] = {}
         self._sizes = graph.sizes()
         for node in graph.nodes()[1:]:
