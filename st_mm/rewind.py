@@ -1,4 +1,4 @@
-"""Rewinding: a ticket's architecture with other weights (lottery tickets; paper Section 4.4)."""
+"""Rewinding: a ticket's architecture with other weights (paper Appendices B and C)."""
 
 from collections.abc import Iterable
 from pathlib import Path

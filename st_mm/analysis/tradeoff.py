@@ -1,4 +1,4 @@
-"""Score against cost of several tickets: a table, and a plot as the paper's Figure 2."""
+"""Score against cost of several tickets: a table, and a plot as the paper's Figures 2-7."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

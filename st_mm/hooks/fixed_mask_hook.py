@@ -18,15 +18,15 @@ from .run_state import Moment, RunState, bare_model
 
 @HOOKS.register_module()
 class FixedMaskHook(MaskHook):
-    """Hold the masks of a ticket through a training (retraining, paper Section 3.3).
+    """Hold the masks of a ticket through a training (retraining, paper Section 3.2).
 
     The masks are those of the ticket that ``load_from`` brings, or that the model is initialized as
     (:class:`~st_mm.rewind.TicketInit`); a checkpoint without a record is masked where its weights
     are exact zeros.
 
     Args:
-        shuffle (bool): Whether to mask as many weights at random places instead (the paper's
-            "ST w/ RP"). Defaults to False.
+        shuffle (bool): Whether to mask as many weights at random places instead ("ST w/ RP"
+            in the paper's Tables 7 and 8). Defaults to False.
         seed (int): Seed of the random places. Defaults to 0.
         skip (Sequence[str]): Shell patterns of weight names that are free. Defaults to none.
 

@@ -9,7 +9,7 @@ from .prune_hook import PruneHook
 
 @HOOKS.register_module()
 class ProgressivePruneHook(PruneHook):
-    """Prune the weights of any model while it trains (SuperTickets, Section 3.2).
+    """Prune any model progressively while it trains (paper Section 3.2).
 
     Every ``interval`` epochs the lowest scores of the whole network are masked, to the ratio
     ``min(ratio, step * number of prunes)``.

@@ -19,7 +19,7 @@ from .ticket_hook import TicketHook
 
 @HOOKS.register_module()
 class ReactivateHook(TicketHook):
-    """Set masked weights free for the time until the next prune (SuperTickets, Section 3.3).
+    """Set masked weights free until the next prune (iterative reactivation, paper Section 3.2).
 
     Nothing is set free after the last prune, so that training always ends at the target ratio.
 

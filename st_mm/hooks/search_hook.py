@@ -34,7 +34,7 @@ from .ticket_hook import TicketHook
 
 @HOOKS.register_module()
 class SearchHook(TicketHook):
-    """Search the architecture while it trains (SuperTickets, Section 3.1).
+    """Search the architecture while it trains (paper Section 3.1).
 
     Adds ``rho(t) * sum of cost * |r|`` over the search units to the loss, with rho rising
     linearly over the first ``warmup`` epochs, and removes every ``interval`` epochs the units whose

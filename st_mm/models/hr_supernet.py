@@ -98,7 +98,7 @@ class Stage(BaseModule):
 
 @MODELS.register_module()
 class HRSupernet(TicketModule, BaseModule):
-    """Multi-branch supernet (HR-NAS, CVPR 2021; SuperTickets, Section 4.1).
+    """Multi-branch supernet (HR-NAS, CVPR 2021; paper Section 4.1).
 
     Two stride-2 convolutions, then pairs of a fusion between neighbouring resolutions and
     parallel branches of :class:`AtomicBlock`. A checkpoint may hold any part of the units: the

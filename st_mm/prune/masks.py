@@ -125,7 +125,7 @@ class Masks:
         mode: str = 'latent',
         where: Mapping[str, Tensor] | None = None,
     ) -> int:
-        """Take masks off (iterative reactivation, paper Section 3.3).
+        """Take masks off (iterative reactivation, paper Section 3.2).
 
         Args:
             names (Iterable[str], optional): Weights to free. Defaults to all.

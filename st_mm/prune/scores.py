@@ -36,7 +36,7 @@ SCORES = Registry('score', scope='st_mm')
 
 
 def random(weights: Weights, evidence: Evidence | None = None, seed: int = 0) -> dict[str, Tensor]:
-    """Score by uniform random numbers, the baseline of the paper's Table 1.
+    """Score by uniform random numbers, a baseline in the paper's Figures 2 and 3.
 
     Args:
         weights (Mapping[str, Tensor]): Weights by name.
@@ -54,7 +54,7 @@ def random(weights: Weights, evidence: Evidence | None = None, seed: int = 0) ->
 
 
 def magnitude(weights: Weights, evidence: Evidence | None = None) -> dict[str, Tensor]:
-    """Score by |w| (paper Section 3.2).
+    """Score by the magnitude |w| (paper Section 3.1).
 
     Args:
         weights (Mapping[str, Tensor]): Weights by name.

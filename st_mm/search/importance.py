@@ -19,7 +19,7 @@ def count_units(owners: Mapping[str, UnitOwner]) -> int:
 
 
 def importance(owner: UnitOwner) -> Tensor:
-    """Importance r of an owner's units: (units,), |scale| of the norm behind them (Section 3.1)."""
+    """Return the importance r of an owner's units: (units,), |scale| (paper Section 3.1)."""
     scale: Tensor = owner.unit_bn.weight.detach()
     return scale.abs()
 
@@ -94,7 +94,7 @@ def units_macs(owners: Mapping[str, UnitOwner], sizes: Mapping[str, Size]) -> di
 
 
 def unit_costs(owners: Mapping[str, UnitOwner], sizes: Mapping[str, Size]) -> dict[str, Tensor]:
-    """Cost of each unit: its MACs over the mean MACs of all units alive (Section 3.1).
+    """Cost of each unit: its MACs over the mean MACs of all units alive (paper Section 3.1).
 
     The mean takes an owner's MACs as a whole, so that the first token is not counted at the
     price of the last one (as published).
