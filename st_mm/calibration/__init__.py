@@ -1,4 +1,4 @@
-"""BN statistics after an event, and what they are taken over: training batches without a trace."""
+"""BN statistics after an event, and the batches for them, which leave the training alone."""
 
 from .batch_norm import recalibrate
 from .batches import calibration_batches, training_loss

@@ -20,9 +20,9 @@ def recalibrate(
 ) -> int:
     """Replace running statistics by their plain average over some batches.
 
-    Everything but the BN layers is in eval mode meanwhile, so that the statistics are those of
-    the network that is going to be evaluated. They are averaged over all ranks. Modes and momenta
-    are as before afterwards; a norm that no batch reaches keeps its statistics.
+    During this, everything but the BN layers is in eval mode, so that the statistics are those of
+    the network that will be evaluated. They are averaged over all ranks. At the end, modes and
+    momenta are as before; a norm that no batch reaches keeps its statistics.
 
     Args:
         models (Sequence[nn.Module]): Models that see the same batches (live, EMA), not wrapped;
@@ -58,7 +58,7 @@ def recalibrate(
 
 @contextmanager
 def _averaging(norm: _BatchNorm) -> Iterator[None]:
-    """Let a norm average its statistics anew, from the first batch that reaches it."""
+    """Make a norm average its statistics anew, from the first batch that reaches it."""
     momentum = norm.momentum
 
     def forget(*_: Any) -> None:

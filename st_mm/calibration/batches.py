@@ -1,4 +1,4 @@
-"""Training data for recalibration and scores, which leaves the training alone."""
+"""Training batches for recalibration and scores, drawn without a change to the training."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,10 +15,10 @@ from st_mm.calibration.random_state import seed_everything
 def calibration_batches(
     model: BaseModel, loader: DataLoader[Any], number: int, seed: int
 ) -> Iterator[Any]:
-    """Draw preprocessed training batches without touching the loader's own order.
+    """Draw preprocessed training batches; the loader's own order stays as it is.
 
-    Rank r takes every N-th sample from the r-th on, as mmengine's ``DefaultSampler`` deals them: N
-    ranks see as a whole the batches that one rank sees with N times the batch size.
+    Of N ranks, rank r takes every N-th sample from the r-th on, as mmengine's ``DefaultSampler``
+    does. So N ranks together see the batches that one rank sees with N times the batch size.
 
     Args:
         model (BaseModel): The mm model whose ``data_preprocessor`` is used.
@@ -28,7 +28,7 @@ def calibration_batches(
         seed (int): Seed of the draw and of the augmentation.
 
     Yields:
-        dict: What the model takes as ``**kwargs``; a tuple for ``*args``.
+        dict: The model's ``**kwargs``; a tuple if they are its ``*args``.
     """
     rank, world_size = get_dist_info()
     dataset: Any = loader.dataset
@@ -43,7 +43,7 @@ def calibration_batches(
 
 
 def training_loss(model: Any, batch: Any) -> Tensor:
-    """The loss of an mm model on a preprocessed batch, as training has it: all its parts summed."""
+    """Compute the training loss of an mm model on a preprocessed batch: the sum of its parts."""
     losses = model(**batch, mode='loss') if isinstance(batch, dict) else model(*batch, mode='loss')
     loss: Tensor = model.parse_losses(losses)[0]
     return loss

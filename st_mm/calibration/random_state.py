@@ -1,4 +1,4 @@
-"""The random generators of a process: seeding them all, and leaving them as they were."""
+"""The random generators of a process: seeding them all, and keeping their state."""
 
 import random
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def frozen_random_state() -> Iterator[None]:
-    """Give every random generator its state back afterwards."""
+    """Give every random generator its state back at the end."""
     python, numpy_, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     try:

@@ -15,9 +15,9 @@ class LayerMacs:
     """MACs of one layer at one input size.
 
     Attributes:
-        dense (int): All multiply-adds of its convolution or matrix products.
-        nonzero (int): Those with a nonzero weight: weights that are not zero times the
-            positions each is used at. Products without a weight (attention) count in full.
+        dense (int): Multiply-adds of its convolution or matrix products.
+        nonzero (int): Those with a nonzero weight: the number of such weights times the number
+            of positions where each is used. Products without a weight (attention) count in full.
     """
 
     dense: int
@@ -26,22 +26,22 @@ class LayerMacs:
 
 @dataclass(frozen=True)
 class Macs:
-    """MACs of a network at one input size, of one picture.
+    """MACs of a network for one picture of one size.
 
     Attributes:
-        layers (dict[str, LayerMacs]): By name of the layer, in the order of the network.
+        layers (dict[str, LayerMacs]): MACs by name of the layer, in the order of the network.
     """
 
     layers: dict[str, LayerMacs]
 
     @property
     def dense(self) -> int:
-        """All multiply-adds."""
+        """Sum up all multiply-adds."""
         return sum(layer.dense for layer in self.layers.values())
 
     @property
     def nonzero(self) -> int:
-        """Multiply-adds with nonzero weights (the paper's FLOPs of a pruned network)."""
+        """Sum up those with nonzero weights (the paper's FLOPs of a pruned network)."""
         return sum(layer.nonzero for layer in self.layers.values())
 
 
@@ -49,7 +49,7 @@ def count_macs(model: nn.Module, input_shape: Sequence[int]) -> Macs:
     """Count the multiply-adds of convolutions and matrix products for one picture.
 
     Args:
-        model (nn.Module): An mm model or any module of one input.
+        model (nn.Module): An mm model, or any module with one input.
         input_shape (Sequence[int]): (channels, height, width) of the picture.
 
     Returns:
@@ -81,7 +81,7 @@ def count_macs(model: nn.Module, input_shape: Sequence[int]) -> Macs:
 
 
 def _counted_parent(name: str, flops: Mapping[str, int]) -> str:
-    """The nearest module around ``name`` that was called itself."""
+    """Find the nearest module around ``name`` that was called itself."""
     while name:
         name = name.rpartition('.')[0]
         if name in flops:

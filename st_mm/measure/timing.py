@@ -1,4 +1,4 @@
-"""Timing variants against each other: in turn, so that a machine that slows down slows all."""
+"""Timing variants in turn, so that a machine that slows down for a while slows all of them."""
 
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -6,7 +6,7 @@ from time import perf_counter
 
 import torch
 
-STEPS = 2  # timed at a time, after one that is not
+STEPS = 2  # calls that are timed together, after one that is not timed
 
 Arm = Callable[[], object]
 
@@ -14,18 +14,18 @@ Arm = Callable[[], object]
 def alternate(
     base: Arm, others: Sequence[Arm], rounds: int, clock: Callable[[], float] = perf_counter
 ) -> list[tuple[float, str]]:
-    """Time arms in turn, every other round backwards.
+    """Time variants in turn, in every other round backwards.
 
     Args:
-        base (Callable): What the others are compared with.
-        others (Sequence[Callable]): The others.
+        base (Callable): The variant with which the others are compared.
+        others (Sequence[Callable]): The other variants.
         rounds (int): How often each is timed.
-        clock (Callable): Seconds; ``time.process_time`` leaves out what else the machine does.
+        clock (Callable): Gives seconds; ``time.process_time`` leaves out other processes.
             Defaults to ``time.perf_counter``.
 
     Returns:
-        list[tuple[float, str]]: Per other arm, the median over the rounds of its time over that
-        of ``base``, and both medians in words.
+        list[tuple[float, str]]: For each other variant, the median over the rounds of its time
+        divided by that of ``base``, and both medians in words.
     """
     arms = [base, *others]
     table = []
@@ -45,7 +45,7 @@ def alternate(
 
 
 def seconds_of(arm: Arm, clock: Callable[[], float] = perf_counter) -> float:
-    """Time one call of an arm, after one that brings it back into the caches."""
+    """Time one call of a variant, after a call that fills the caches."""
     arm()
     synchronize()
     begin = clock()
@@ -56,6 +56,6 @@ def seconds_of(arm: Arm, clock: Callable[[], float] = perf_counter) -> float:
 
 
 def synchronize() -> None:
-    """Wait for what the GPU has been given to do."""
+    """Wait until the GPU has done its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""Running a model on shapes alone: no data, no arithmetic, no trace left behind."""
+"""Running a model on shapes alone: without data and arithmetic, and without side effects."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode and give every module its own mode back afterwards."""
+    """Put a model into eval mode, and give every module its own mode back at the end."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -22,10 +22,10 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def run_on_shapes(model: nn.Module, input_shape: Sequence[int]) -> None:
-    """Run one forward pass on the meta device, for whatever hooks or modes are listening.
+    """Run one forward pass on the meta device, for hooks or modes that watch it.
 
     Args:
-        model (nn.Module): An mm model (run with ``mode='tensor'``) or any module of one input.
+        model (nn.Module): An mm model (run with ``mode='tensor'``) or any module with one input.
         input_shape (Sequence[int]): (channels, height, width) of one picture, which has the dtype
             of the model's parameters.
 

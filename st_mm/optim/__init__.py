@@ -1,4 +1,4 @@
-"""How weights move: the optimizer and the averages of the published recipes."""
+"""How weights move: the optimizer and the moving average of the published recipes."""
 
 from .ema import RampedEMA
 from .rmsprop import RMSpropEpsInRoot

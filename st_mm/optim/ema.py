@@ -13,11 +13,11 @@ from st_mm.arguments import flag, number
 class RampedEMA(ExponentialMovingAverage):
     """Moving average with the published ramp: ``decay = min(1 - momentum, (1 + n) / (10 + n))``.
 
-    n is 1 at the first update, which averages the weights behind the first step with those before
+    n is 1 at the first update, which averages the weights after the first step with those before
     it (AtomNAS and HR-NAS, ``utils/optim.py`` and ``train.py``). mmengine's
-    ``MomentumAnnealingEMA(gamma=9)`` counts 2 behind, and its first update drops the weights before
-    the first step. The ramp is no mere warm-up: the published 1 - momentum is
-    0.9999 ** (batch / 4096), which 40,000 updates at batch 32 never reach.
+    ``MomentumAnnealingEMA(gamma=9)`` has a count that is lower by 2, and its first update drops the
+    weights from before the first step. The ramp is more than a warm-up: the published 1 - momentum
+    is 0.9999 ** (batch / 4096), which 40,000 updates at batch 32 never reach.
 
     Built by ``EMAHook(ema_type='RampedEMA', momentum=1 - 0.9999 ** (batch / 4096),
     update_buffers=True)``; with ``update_buffers`` BN statistics are averaged too, as published.
@@ -41,15 +41,15 @@ class RampedEMA(ExponentialMovingAverage):
         super().__init__(model, momentum, *args, **kwargs)
 
     def update_parameters(self, model: nn.Module) -> None:
-        """Average the model in."""
-        self.steps += 1  # a count that begins at 1; at 0 mmengine copies the model
-        # once for all tensors, since reading the count waits for the GPU
+        """Add the model to the average."""
+        self.steps += 1  # the count begins at 1; at 0 mmengine copies the model
+        # once for all tensors, because reading the count waits for the GPU
         self._share = max(self.momentum, 9 / (10 + int(self.steps)))
         super().update_parameters(model)
         self.steps -= 1
 
     def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: Any) -> None:
-        """Average one tensor in, in place.
+        """Add one tensor to its average, in place.
 
         Args:
             averaged_param (Tensor): The average.

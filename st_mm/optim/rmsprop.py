@@ -1,4 +1,4 @@
-"""RMSprop with eps inside the root, as the published ImageNet recipe has it."""
+"""RMSprop with eps inside the root, as in the published ImageNet recipe."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from st_mm.arguments import number
 
-# what a group may set for itself, and (lower bound, upper bound) with the upper one left out
+# what a group may set for itself, and its range [lower bound, upper bound)
 BOUNDS = dict(lr=(0, inf), alpha=(0, 1), eps=(0, inf), momentum=(0, 1), weight_decay=(0, inf))
 
 
@@ -20,22 +20,22 @@ BOUNDS = dict(lr=(0, inf), alpha=(0, 1), eps=(0, inf), momentum=(0, 1), weight_d
 class RMSpropEpsInRoot(Optimizer):
     """RMSprop that divides by ``sqrt(square_avg + eps)``, as TensorFlow's does.
 
-    ``torch.optim.RMSprop`` divides by ``sqrt(square_avg) + eps``: at the published eps of 1e-3 and
-    gradients of 1e-3, its steps are sixteen times as long. With the gradient g of a weight w::
+    ``torch.optim.RMSprop`` divides by ``sqrt(square_avg) + eps``. With the published eps of 1e-3
+    and gradients of 1e-3, its steps are sixteen times as long. With the gradient g of a weight w::
 
         g = g + weight_decay * w
         square_avg = alpha * square_avg + (1 - alpha) * g ** 2
         momentum_buffer = momentum * momentum_buffer + g / sqrt(square_avg + eps)
         w = w - lr * momentum_buffer
 
-    The optimizer of the ImageNet recipes of AtomNAS, HR-NAS and SuperTickets. Its state has the
-    shapes of its parameters, so that it follows a network that shrinks in training.
+    This is the optimizer of the ImageNet recipes of AtomNAS, HR-NAS and SuperTickets. Its state has
+    the shapes of its parameters, so it can be cut with a network that shrinks in training.
 
     Args:
         params (Iterable): Parameters, or dicts of groups of them.
         lr (float): Learning rate. Defaults to 0.016.
         alpha (float): Decay of the running mean of squares. Defaults to 0.9.
-        eps (float): What is added to it, above 0. Defaults to 1e-3.
+        eps (float): Number that is added to that mean, above 0. Defaults to 1e-3.
         momentum (float): Momentum; 0 for none. Defaults to 0.9.
         weight_decay (float): Decay, added to the gradient (an L2 term). Defaults to 0.
 
@@ -59,7 +59,7 @@ class RMSpropEpsInRoot(Optimizer):
         """Add a group of parameters.
 
         Args:
-            param_group (dict): ``params``, and what differs from the defaults.
+            param_group (dict): ``params``, and settings that differ from the defaults.
 
         Raises:
             ValueError: If an argument is out of its range.
@@ -85,13 +85,13 @@ class RMSpropEpsInRoot(Optimizer):
             The loss of ``closure``, if there is one.
 
         Raises:
-            TypeError: If a gradient is sparse or complex; no weight has changed then.
+            TypeError: If a gradient is sparse or complex; then no weight has changed.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        # mm makes a group of each parameter; those with the same settings share their kernels
+        # mm makes a group of each parameter; groups with the same settings are updated together
         batches: dict[tuple[float, ...], list[Tensor]] = defaultdict(list)
         for group in self.param_groups:
             with_gradient = [p for p in group['params'] if p.grad is not None]
@@ -134,7 +134,7 @@ class RMSpropEpsInRoot(Optimizer):
             torch._foreach_addcdiv_(params, gradients, roots, -lr)
 
     def _state_of(self, params: list[Tensor], key: str) -> list[Tensor]:
-        """State tensors of the parameters; zeros at first."""
+        """Return the state tensors of the parameters; zeros at first."""
         states = [self.state[p] for p in params]
         for p, state in zip(params, states, strict=True):
             if key not in state:

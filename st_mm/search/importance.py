@@ -1,4 +1,4 @@
-"""Which modules own search units, how important the units are, and what they cost."""
+"""How important search units are, which of them are dead, and what they cost."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -29,11 +29,11 @@ def dead_units(
 ) -> dict[str, Tensor]:
     """Mark the units whose importance is at most ``threshold`` in every copy of the model.
 
-    Of an owner that needs some units to run, the most important ones stay.
+    If an owner needs some units to run, its most important ones stay.
 
     Args:
         owners (Mapping[str, UnitOwner]): Owners of the live model.
-        threshold (float): The largest importance that counts as dead (epsilon).
+        threshold (float): The largest importance at which a unit is dead (epsilon).
         *others (Mapping[str, UnitOwner]): The same owners in copies of the model (EMA).
 
     Returns:
@@ -89,15 +89,15 @@ def input_sizes(model: nn.Module, input_shape: Sequence[int]) -> dict[str, Size]
 
 
 def units_macs(owners: Mapping[str, UnitOwner], sizes: Mapping[str, Size]) -> dict[str, Tensor]:
-    """MACs that removing each unit alone saves: (units,) float64 per owner."""
+    """Compute the MACs that removing each unit alone saves: (units,) float64 per owner."""
     return {name: owner.unit_macs(sizes[name]) for name, owner in owners.items()}
 
 
 def unit_costs(owners: Mapping[str, UnitOwner], sizes: Mapping[str, Size]) -> dict[str, Tensor]:
-    """Cost of each unit: its MACs over the mean MACs of all units alive (paper Section 3.1).
+    """Compute the cost of units: their MACs over the mean of all alive (paper Section 3.1).
 
-    The mean takes an owner's MACs as a whole, so that the first token is not counted at the
-    price of the last one (as published).
+    The mean counts the MACs of an owner as a whole, as the published code does: tokens that are
+    removed one after the other save less and less, and their sum is what the owner costs.
 
     Args:
         owners (Mapping[str, UnitOwner]): The owners of the units.
@@ -118,5 +118,5 @@ def unit_costs(owners: Mapping[str, UnitOwner], sizes: Mapping[str, Size]) -> di
 def saved_macs(
     owners: Mapping[str, UnitOwner], dead: Mapping[str, Tensor], sizes: Mapping[str, Size]
 ) -> float:
-    """MACs that removing the dead units ((units,) bool per owner) together saves."""
+    """Compute the MACs that removing the dead units (bool per owner) together saves."""
     return sum(owners[name].saved_macs(sizes[name], mask) for name, mask in dead.items())

@@ -11,7 +11,7 @@ from .importance import importance
 
 
 def penalty(owners: Mapping[str, UnitOwner], costs: Mapping[str, Tensor], rho: float) -> Tensor:
-    """Value of the penalty: ``rho * sum over units of cost * |r|``.
+    """Compute the penalty: ``rho * sum over units of cost * |r|``.
 
     Args:
         owners (Mapping[str, UnitOwner]): The owners of the units.
@@ -28,10 +28,12 @@ def penalty(owners: Mapping[str, UnitOwner], costs: Mapping[str, Tensor], rho: f
 
 
 def ramp(progress: float, warmup: float) -> float:
-    """Share of the full strength: linear from 0, 1 from ``warmup`` on (25 epochs published).
+    """Compute the share of the full strength: it rises from 0, and is 1 from ``warmup`` on.
+
+    The published recipes rise over 25 epochs.
 
     Args:
-        progress (float): Epochs (or iterations) done.
+        progress (float): Epochs (or iterations) that are done.
         warmup (float): Length of the ramp, in the same unit; 0 for none.
     """
     return 1.0 if progress >= warmup else progress / warmup
@@ -40,16 +42,16 @@ def ramp(progress: float, warmup: float) -> float:
 class PenaltyGradient:
     """Adds the penalty's gradient to that of the norm scales, inside the backward pass.
 
-    The sum is what autograd would give for ``loss + penalty``, without a term in the loss: it is
-    there before gradients are reduced over ranks or clipped.
+    The sum is what autograd would give for ``loss + penalty``, but the loss has no such term. The
+    sum is complete before gradients are reduced over ranks or clipped.
 
     Args:
         owners (Mapping[str, UnitOwner]): The owners of the units.
         costs (Mapping[str, Tensor]): (units,) cost per owner.
 
     Attributes:
-        strength (float | Tensor): rho, scaled as the loss is scaled (accumulation, AMP); a scalar
-            tensor is never read on the host. Starts at 0.
+        strength (float | Tensor): rho, scaled as the loss is scaled (accumulation, AMP). A scalar
+            tensor stays on its device. Starts at 0.
     """
 
     def __init__(self, owners: Mapping[str, UnitOwner], costs: Mapping[str, Tensor]) -> None:
@@ -63,7 +65,7 @@ class PenaltyGradient:
         ]
 
     def update(self, costs: Mapping[str, Tensor]) -> None:
-        """Take other costs, after units were removed."""
+        """Take new costs, after units were removed."""
         self._costs = {
             name: costs[name].to(owner.unit_bn.weight) for name, owner in self._owners.items()
         }

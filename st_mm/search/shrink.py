@@ -14,7 +14,7 @@ from st_mm.units.owner import UnitOwner, find_owners
 
 
 class Cut(NamedTuple):
-    """What stays of one tensor: ``tensor.index_select(dim, keep)``."""
+    """The part of a tensor that stays: ``tensor.index_select(dim, keep)``."""
 
     dim: int
     keep: Tensor
@@ -76,11 +76,11 @@ def shrink(
     aligned: Sequence[Aligned] = (),
     absorb: bool = True,
 ) -> dict[str, Cut]:
-    """Remove units from a model and from everything that follows its shapes.
+    """Remove units from a model and from everything that has its shapes.
 
     Parameters keep their identity. What the dead units still add in eval mode moves into the
-    running mean behind them, in the model and in each copy by its own weights. Whatever cannot be
-    cut, or is not in step with the model, is found before anything is changed.
+    running mean after them; the model and each copy do that with their own weights. If something
+    cannot be cut, or does not have the model's shapes, this is found before anything is changed.
 
     Args:
         model (nn.Module): The live model, not wrapped.
@@ -89,8 +89,8 @@ def shrink(
         optimizers (Sequence[Optimizer]): Optimizers of the live model.
         aligned (Sequence[MutableMapping[str, Tensor]]): Tensors by parameter name that have the
             parameter's shape (masks, latent weights); entries are replaced.
-        absorb (bool): Whether what the units still add moves into the running means; not so where
-            units in full life go, and the weights are to be trained anew. Defaults to True.
+        absorb (bool): Whether what the units still add moves into the running means. False is for
+            units that are not dead, when the weights will be trained anew. Defaults to True.
 
     Returns:
         dict[str, Cut]: The cut of every tensor that lost units; empty if none did.
@@ -137,7 +137,7 @@ def check_in_step(
     optimizers: Iterable[Optimizer] = (),
     aligned: Iterable[Mapping[str, Tensor]] = (),
 ) -> None:
-    """Make sure that everything around a model has its tensors and their shapes.
+    """Make sure that everything around a model has the model's tensors and their shapes.
 
     Args:
         model (nn.Module): The live model, not wrapped.
@@ -146,7 +146,7 @@ def check_in_step(
         aligned (Iterable[Mapping[str, Tensor]]): Masks, latent weights.
 
     Raises:
-        ValueError: Naming the first tensor that is out of step.
+        ValueError: If not; the error names the first such tensor.
     """
     shapes = {name: tensor.shape for name, tensor in state_tensors(model)}
     for copy in copies:

@@ -1,4 +1,4 @@
-"""What a search unit is, in any network: its owners, their adapters, and loading their widths."""
+"""Search units in any network: their owners, adapters for stock blocks, and loading widths."""
 
 from . import stock
 from .loading import TicketModule, check_fit, set_data, set_widths, take_widths

@@ -1,4 +1,4 @@
-"""Loading a ticket: take the shapes that come, refuse by name what does not fit."""
+"""Loading a ticket: take the shapes of the file, and refuse by name what does not fit."""
 
 from collections.abc import Iterator
 from operator import attrgetter
@@ -14,11 +14,11 @@ FOREIGN = 'the checkpoint belongs to another architecture; use the config that i
 
 
 def set_data(tensor: Tensor, data: Tensor) -> None:
-    """Put data of another shape behind a tensor that keeps its identity; its gradient goes.
+    """Give a tensor data of another shape; it keeps its identity and loses its gradient.
 
     Whatever still holds the graph of the last iteration also holds the parameter's AccumulateGrad
-    node, which remembers the old shape. Autograd drops that node only when the dtype changes,
-    hence the detour.
+    node, which remembers the old shape. Autograd drops that node only when the dtype changes. So
+    the data take another dtype first, and then their own.
 
     Args:
         tensor (Tensor): Parameter or buffer, changed in place.
@@ -32,7 +32,7 @@ def set_data(tensor: Tensor, data: Tensor) -> None:
 
 
 def state_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield the live parameters and persistent buffers behind ``module.state_dict()``, by key."""
+    """Yield the parameters and persistent buffers in ``module.state_dict()``, by key."""
     kept = module.state_dict().keys()
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if name in kept:
@@ -40,7 +40,7 @@ def state_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def shapes_at(module: nn.Module, owner: UnitOwner, widths: Widths) -> dict[str, torch.Size]:
-    """Shapes that the tensors of an owner's module have at other numbers of units per group."""
+    """Compute the shapes of an owner's tensors for other numbers of units per group."""
     shapes = {}
     for name, dim, group in owner.unit_slices():
         shape = list(attrgetter(name)(module).shape)
@@ -50,7 +50,7 @@ def shapes_at(module: nn.Module, owner: UnitOwner, widths: Widths) -> dict[str, 
 
 
 def set_widths(module: nn.Module, widths: Widths) -> None:
-    """Give a module other numbers of units, with zeros for values (a load follows).
+    """Give a module other numbers of units, and zeros as values; a load follows.
 
     Args:
         module (nn.Module): Owns units; changed in place, its parameters keep their identity.
@@ -66,10 +66,10 @@ def set_widths(module: nn.Module, widths: Widths) -> None:
 
 
 def take_widths(module: nn.Module, state_dict: StateDict, prefix: str) -> None:
-    """Let every unit owner in ``module`` take the number of units that ``state_dict`` has.
+    """Give every unit owner in ``module`` the number of units that ``state_dict`` has.
 
     Args:
-        module (nn.Module): Changed in place; values are left to the load.
+        module (nn.Module): Changed in place; the load that follows brings the values.
         state_dict (Mapping[str, Tensor]): What is being loaded.
         prefix (str): Prefix of the module's keys in ``state_dict``.
 
@@ -86,11 +86,11 @@ def take_widths(module: nn.Module, state_dict: StateDict, prefix: str) -> None:
 
 
 def check_fit(module: nn.Module, state_dict: StateDict, prefix: str, required: bool) -> None:
-    """Refuse a state dict whose tensors are not just those of ``module``, units aside.
+    """Refuse a state dict that does not have exactly the tensors of ``module``, units aside.
 
-    mmengine turns a missing tensor, one too many and a wrong shape into a warning, and the score
-    that follows is that of random weights, or of a part of the ticket. Nothing is changed here:
-    the module may have its widths yet to take (:func:`take_widths`).
+    For a missing tensor, a surplus one or a wrong shape, mmengine only warns. The score is then
+    that of random weights, or of a part of the ticket. Nothing is changed here: the module may
+    take its widths later (:func:`take_widths`).
 
     Args:
         module (nn.Module): The module.
@@ -140,11 +140,11 @@ def misfit(key: str, found: tuple[int, ...], expected: str) -> RuntimeError:
 
 
 class TicketModule(nn.Module):
-    """Mixin of modules that contain unit owners: loads tickets of any width, and only tickets.
+    """Mixin for modules with unit owners: loads tickets of any width, and nothing else.
 
     Attributes:
-        load_required (bool): Whether a checkpoint without any tensor for this module is refused
-            (a backbone) or left to the caller's strictness (a neck that is trained anew).
+        load_required (bool): Whether to refuse a checkpoint without any tensor for this module
+            (a backbone). False leaves that to the caller's ``strict`` (a neck that is new).
     """
 
     load_required = False

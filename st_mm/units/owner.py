@@ -1,4 +1,4 @@
-"""What a module that owns search units offers: the protocol, and the slices behind it."""
+"""The protocol of modules that own search units, and how to find them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -26,64 +26,65 @@ class UnitSlice(NamedTuple):
 
 @runtime_checkable
 class UnitOwner(Protocol):
-    """A module whose units can be searched (paper Section 3.1), or what speaks for one.
+    """A module with search units (paper Section 3.1), or an adapter for one.
 
-    Any module that offers these members takes part in the search; nothing is registered. For a
-    class that others wrote, an entry of :data:`ADAPTERS` makes an object that offers them.
+    Any module with these members takes part in the search; it needs no registration. For a class
+    of another library, an entry of :data:`ADAPTERS` makes an object with these members.
 
     Attributes:
-        least_units (int): Units without which the module does not run; 0 if it runs empty.
+        least_units (int): The smallest number of units with which the module runs; 0 if it runs
+            without any.
     """
 
     least_units: int
 
     @property
     def unit_bn(self) -> nn.BatchNorm2d:
-        """The norm whose scale is the importance of the units, one channel per unit."""
+        """Return the norm whose scale is the importance of the units, one channel per unit."""
         ...
 
     def unit_groups(self) -> dict[str, int]:
-        """Number of units alive per group (kernel, ...), in the order of the units."""
+        """Count the units alive per group (such as a kernel), in the order of the units."""
         ...
 
     def unit_slices(self) -> list[UnitSlice]:
-        """Every tensor that shrinks with the units."""
+        """List every tensor that shrinks with the units."""
         ...
 
     def unit_macs(self, input_size: tuple[int, int]) -> Tensor:
-        """MACs that removing each unit alone would save, at an input of (height, width)."""
+        """Compute the MACs that removing each unit alone saves, at an input (height, width)."""
         ...
 
     def saved_macs(self, input_size: tuple[int, int], dead: Tensor) -> float:
-        """MACs that removing the dead units (bool mask) together saves."""
+        """Compute the MACs that removing the dead units (bool mask) together saves."""
         ...
 
     def absorb_units(self, dead: Tensor) -> None:
-        """Move what the dead units (bool mask) add in eval mode into what follows them."""
+        """Move what the dead units (bool mask) add in eval mode into the layer after them."""
         ...
 
     def sync_units(self) -> None:
-        """Bring plain attributes (``groups``, ``num_features``, ...) in line with the tensors."""
+        """Set plain attributes (``groups``, ``num_features``, ...) to what the tensors say."""
         ...
 
     def widths_in(self, state_dict: StateDict, prefix: str) -> Widths:
-        """Units per group that a state dict has, for the keys behind ``prefix``.
+        """Read the units per group from a state dict, from the keys that begin with ``prefix``.
 
-        The present ones where it has no such keys. Raises RuntimeError where it has more than
-        the module's config gives it.
+        Return the present numbers if there are no such keys. Raise RuntimeError if there are more
+        units than the module's config gives it.
         """
         ...
 
 
 Adapter = Callable[[nn.Module], UnitOwner | None]
 
-# By full name of a class, so that nothing is imported for its sake; None where an instance has no
-# units after all. Subclasses are included that keep the forward pass.
+# By the full name of a class, so that its library need not be imported. An adapter returns None
+# for an instance without units. Subclasses count as well if they keep the forward pass.
 ADAPTERS: dict[str, Adapter] = {}
 
 
 def owner_of(module: nn.Module) -> UnitOwner | None:
-    """Return what owns the search units of just this module: itself, or an adapter; else None."""
+    """Return the owner of this module's own search units: itself or an adapter; else None."""
     if isinstance(module, UnitOwner):
         return module
     adapter = adapter_of(type(module))
@@ -116,7 +117,7 @@ def adapter_of(kind: Any) -> Adapter | None:
 
 
 def measures_importance(norm: object) -> bool:
-    """Whether a norm's scale can be the importance of a unit."""
+    """Check whether a norm's scale can be the importance of a unit."""
     return isinstance(norm, _BatchNorm) and norm.affine and norm.track_running_stats
 
 
@@ -124,7 +125,7 @@ def check_norm(norm: nn.Module, norm_cfg: object) -> None:
     """Refuse a norm whose scale cannot be the importance of a unit.
 
     Raises:
-        ValueError: If it is no batch norm, has no scale, or keeps no statistics.
+        ValueError: If it is not a batch norm, has no scale, or keeps no statistics.
     """
     if not measures_importance(norm):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Search units in the blocks of mmseg, mmpose and mmpretrain, which stay the classes they are."""
+"""Search units in the blocks of mmseg, mmpose and mmpretrain, whose classes stay unchanged."""
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
@@ -23,32 +23,32 @@ from .owner import (
     owner_of,
 )
 
-WIDTH = 'width_of_config'  # attribute of a block: its units before anything was cut or loaded
-STANDARDIZED = (ConvWS2d, ConvAWS2d)  # a column that leaves changes all others
+WIDTH = 'width_of_config'  # attribute of a block: its units before any cut or load
+STANDARDIZED = (ConvWS2d, ConvAWS2d)  # without one column, all others change
 NORM = ('weight', 'bias', 'running_mean', 'running_var')
 
 
 class Layer(NamedTuple):
-    """Names of a convolution and of the norm behind it, relative to their block."""
+    """Names of a convolution and of the norm after it, relative to their block."""
 
     conv: str
     norm: str
 
     @classmethod
     def of(cls, block: nn.Module, name: str) -> 'Layer':
-        """The two layers in a ConvModule."""
+        """Name the two layers in a ConvModule."""
         return cls(f'{name}.conv', f'{name}.{attrgetter(name)(block).norm_name}')
 
 
 class HiddenChannels:
     """The hidden channels of a stock block as search units; the block itself is not changed.
 
-    ``project(excite(act(bn(conv(...)))))``: a unit is one output channel of the layers that feed
-    the projection, its share of a squeeze-and-excitation between them, and one column of the
-    projection. The projection is 1x1 and a batch norm follows it, so that the constant of a dead
-    unit folds into the running mean: exactly, but where an excitation weights that constant by the
-    picture. There the mean weight is folded, taken over BN outputs that are normal with the
-    scales and biases at hand.
+    In ``project(excite(act(bn(conv(...)))))`` a unit is one output channel of the layers that feed
+    the projection, its part of a squeeze-and-excitation between them, and one column of the
+    projection. The projection is 1x1 and a batch norm follows it, so the constant of a dead unit
+    can be folded into that norm's running mean. This is exact without an excitation. With one, the
+    weight of the constant depends on the picture, and its mean is folded. That mean assumes
+    normal outputs of the batch norm, with its present scales and biases.
 
     Args:
         block (nn.Module): The block.
@@ -82,7 +82,7 @@ class HiddenChannels:
         return attrgetter(name)(self.block)
 
     def is_plain(self) -> bool:
-        """Whether all layers are plain convolutions with batch norms behind them."""
+        """Check whether all layers are plain convolutions with batch norms after them."""
         for layer in (*self.layers, self.project):
             conv = self._get(layer.conv)
             if not isinstance(conv, nn.Conv2d) or isinstance(conv, STANDARDIZED):
@@ -94,17 +94,17 @@ class HiddenChannels:
 
     @property
     def unit_bn(self) -> nn.BatchNorm2d:
-        """The BN behind the last layer."""
+        """Return the BN after the last layer."""
         norm: nn.BatchNorm2d = self._get(self.layers[-1].norm)
         return norm
 
     def unit_groups(self) -> dict[str, int]:
-        """Channels alive, under the name of their kernel."""
+        """Count the channels alive, under the name of their kernel."""
         conv = self._get(self.layers[-1].conv)
         return {f'k{conv.kernel_size[0]}': conv.weight.shape[0]}
 
     def unit_slices(self) -> list[UnitSlice]:
-        """The tensors that have one entry per hidden channel."""
+        """List the tensors that have one entry per hidden channel."""
         slices = [UnitSlice(f'{self.project.conv}.weight', 1)]
         convs = [layer.conv for layer in self.layers]
         for layer in self.layers:
@@ -119,24 +119,24 @@ class HiddenChannels:
         return slices
 
     def unit_macs(self, input_size: tuple[int, int]) -> Tensor:
-        """MACs of each hidden channel: (units,) float64, at an input of (height, width)."""
+        """Compute the MACs of each channel: (units,) float64, at an input (height, width)."""
         macs, stride = 0.0, self.stride
         for layer in self.layers:
             conv = self._get(layer.conv)
             stride *= conv.stride[0]
             macs += _positions(input_size, stride) * conv.weight[0].numel()
         macs += _positions(input_size, stride) * self._get(self.project.conv).out_channels
-        if self.excite:  # on one position
+        if self.excite:  # works on one position
             macs += 2 * self._get(f'{self.excite}.conv1.conv').out_channels
         return torch.full(self.unit_bn.weight.shape, macs, dtype=torch.float64)
 
     def saved_macs(self, input_size: tuple[int, int], dead: Tensor) -> float:
-        """MACs that removing the dead channels together saves: their sum."""
+        """Compute the MACs that removing the dead channels together saves: their sum."""
         return float(self.unit_macs(input_size)[dead.cpu()].sum())
 
     @torch.no_grad()
     def absorb_units(self, dead: Tensor) -> None:
-        """Fold what the dead channels feed into the projection into the BN behind it.
+        """Fold what the dead channels feed into the projection into the BN after it.
 
         Args:
             dead (Tensor): (units,) bool, the channels about to be removed.
@@ -152,7 +152,7 @@ class HiddenChannels:
         norm.running_mean.sub_((project.weight.flatten(1) @ share).to(norm.running_mean.dtype))
 
     def sync_units(self) -> None:
-        """Read the layers' channel counts off their weights."""
+        """Set the layers' channel counts to the shapes of their weights."""
         units = self.unit_bn.weight.shape[0]
         for layer in self.layers:
             self._get(layer.norm).num_features = units
@@ -166,25 +166,25 @@ class HiddenChannels:
             self._set(f'{self.excite}.conv2.conv', out_channels=units)
 
     def _set(self, name: str, **attributes: int) -> None:
-        """Set attributes of a convolution and of the ConvModule around it, which repeats them."""
+        """Set attributes of a convolution and of the ConvModule around it, which has them too."""
         outer = self._get(name.removesuffix('.conv'))
         for module in (self._get(name), outer):
             for key, value in attributes.items():
                 setattr(module, key, value)
 
     def widths_in(self, state_dict: StateDict, prefix: str) -> Widths:
-        """Read off how many channels a state dict has.
+        """Read how many channels a state dict has.
 
         Args:
             state_dict (Mapping[str, Tensor]): What is being loaded.
             prefix (str): Prefix of the block's keys.
 
         Returns:
-            Mapping[str, int]: Channels under the name of their kernel; those at hand where the
+            Mapping[str, int]: Channels under the name of their kernel; the present number if the
             state dict has none.
 
         Raises:
-            RuntimeError: If it has more channels than the config, or none at all.
+            RuntimeError: If it has more channels than the config, or no channels.
         """
         ((group, width),) = self.unit_groups().items()
         key = f'{prefix}{self.layers[-1].conv}.weight'
@@ -198,13 +198,13 @@ class HiddenChannels:
 
 
 def _positions(size: tuple[int, int], stride: int) -> int:
-    """Positions that a padded convolution of a stride visits in a (height, width)."""
+    """Count the positions that a padded convolution with a stride visits in (height, width)."""
     height, width = (-(-length // stride) for length in size)
     return height * width
 
 
 def _mean(act: Callable[[Tensor], Tensor], norm: nn.BatchNorm2d) -> Tensor:
-    """Mean of an activation over normal outputs of a norm: (channels,)."""
+    """Compute the mean of an activation over normal outputs of a norm: (channels,)."""
     quadrature = hermegauss(16)  # type: ignore[no-untyped-call]
     points, weights = (norm.weight.new_tensor(values) for values in quadrature)
     outputs = norm.bias[:, None] + norm.weight[:, None] * points  # (channels, points)
@@ -217,14 +217,14 @@ def from_sequence(block: Any) -> UnitOwner | None:
 
 
 def from_names(block: Any) -> UnitOwner | None:
-    """Adapt the block of MobileNetV3 and EfficientNet, which names its layers."""
+    """Adapt the block of MobileNetV3 and EfficientNet, whose layers have names."""
     names = ['expand_conv'] if block.with_expand_conv else []
     names += ['depthwise_conv', 'linear_conv']
     return _inverted(block, names, 'se' if block.with_se else None)
 
 
 def _inverted(block: Any, names: list[str], excite: str | None = None) -> UnitOwner | None:
-    """Adapt an inverted residual; without an expansion its channels are those of its input."""
+    """Adapt an inverted residual; without an expansion it has no channels of its own."""
     modules = [attrgetter(name)(block) for name in names]
     if len(names) != 3 or not all(isinstance(m, ConvModule) and m.with_norm for m in modules):
         return None
@@ -241,8 +241,8 @@ def _inverted(block: Any, names: list[str], excite: str | None = None) -> UnitOw
 def from_bottleneck(block: Any) -> UnitOwner | None:
     """Adapt ResNet's bottleneck: the channels between its 3x3 convolution and its last one.
 
-    Those before the 3x3 convolution stay: it pads with zeros, so that what a dead one adds is not
-    constant over the picture.
+    Those before the 3x3 convolution stay. It pads with zeros, so what a dead channel adds there is
+    not constant over the picture.
     """
     if block.conv2.groups != 1 or getattr(block, 'with_plugins', False):
         return None
@@ -271,8 +271,8 @@ ADAPTERS.update(
 def expect_ticket(block: Any) -> None:
     """Let a stock block take the width of whatever is loaded into it.
 
-    A config goes on naming ``MobileNetV2``; every path that loads weights ends in the block's own
-    ``_load_from_state_dict``, which asks the hook set here first.
+    A config still names ``MobileNetV2``. Every path that loads weights ends in the block's own
+    ``_load_from_state_dict``, which first calls the hook that is set here.
     """
     if not isinstance(block, nn.Module) or hasattr(block, WIDTH):
         return
@@ -286,11 +286,11 @@ def expect_ticket(block: Any) -> None:
 def take_ticket(block: nn.Module, state_dict: StateDict, prefix: str, *_: object) -> None:
     """Take the width of what is about to be loaded into a block.
 
-    Only other widths than that of the config are looked at closely: what fits a stock network in
-    part goes on being torch's or mmengine's affair.
+    If the width is that of the config, nothing is checked: torch and mmengine treat such a file
+    as they treat any file of a stock network, with a warning where only a part of it fits.
 
     Raises:
-        RuntimeError: If it has another width and its tensors are not those of the block.
+        RuntimeError: If the width is another one and the tensors are not those of the block.
     """
     owner = owner_of(block)
     if owner is None:
@@ -301,9 +301,9 @@ def take_ticket(block: nn.Module, state_dict: StateDict, prefix: str, *_: object
 
 
 def watch_registrations() -> None:
-    """Look at every module that gets a parent, and expect tickets for those that have units.
+    """Prepare every module that gets a parent, if it has units, to take the width of a ticket.
 
-    ``import st_mm`` does so; a second call changes nothing.
+    ``import st_mm`` calls this; a second call changes nothing.
     """
     global _watch
     if _watch is None:
@@ -313,9 +313,9 @@ def watch_registrations() -> None:
 
 
 def stop_watching() -> None:
-    """Leave modules that are built from now on alone: the off switch of the above.
+    """Stop preparing modules that are built from now on; undoes :func:`watch_registrations`.
 
-    They still take tickets in a Runner with hooks of st_mm, which look at the model once.
+    In a Runner with hooks of st_mm they still take tickets, since the hooks prepare the model.
     """
     global _watch
     if _watch is not None:
