@@ -1,0 +1,102 @@
+"""Counts parameters and MACs of a config or of a checkpoint: dense, structural, nonzero.
+
+python tools/analysis/get_flops.py work_dirs/NAME/epoch_430.pth --shape 512 1024
+"""
+
+import argparse
+import json
+import sys
+import warnings
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from rich.console import Console
+
+import st_mm  # noqa: F401 - registers the models, applies the runtime fixes
+from st_mm.analysis.checkpoints import build_model, find_input_shape, open_checkpoint
+from st_mm.analysis.costs import CostCard, cost_card
+from st_mm.files import write_atomically
+
+
+def side(text: str) -> int:
+    """A number of pixels: 1 or more."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number of pixels')
+    return int(text)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description='Count the parameters and the MACs (multiply-adds of convolutions, linear '
+        'layers and matrix products) of one picture: dense as the config builds the network, '
+        'structural as a checkpoint is shaped, nonzero without the weights that are zero. mm calls '
+        'MACs FLOPs.',
+        epilog='Exit codes: 0 done, 1 a file could not be written, 2 wrong arguments, a file that '
+        'is not a config or checkpoint, or a network that cannot be counted.',
+    )
+    parser.add_argument(
+        'source', type=Path, metavar='CONFIG|CKPT', help='a config, or a .pth file with its config'
+    )
+    parser.add_argument(
+        '--shape',
+        type=side,
+        nargs='+',
+        metavar='SIDE',
+        help='height and width of the picture, or one number for both (those of the training)',
+    )
+    parser.add_argument('--layers', action='store_true', help='list every layer as well')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to a file too')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, help='changes to the config'
+    )
+    options = parser.parse_args(arguments)
+    if options.shape and len(options.shape) > 2:
+        parser.error('--shape takes a height and a width, or one number for both')
+    return options
+
+
+def count(options: argparse.Namespace) -> CostCard:
+    """Counts what the command line asks for."""
+    ticket = None
+    if options.source.suffix == '.pth':
+        if options.cfg_options:
+            raise ValueError('--cfg-options changes a config, but the source is a checkpoint')
+        opened = open_checkpoint(options.source)
+        config, ticket = opened.config, opened.ticket
+        supernet, model = opened.supernet, opened.model
+    else:
+        config = Config.fromfile(options.source)
+        config.merge_from_dict(options.cfg_options)
+        supernet = model = build_model(config)
+    shape = (3, options.shape[0], options.shape[-1]) if options.shape else None
+    return cost_card(supernet, model, ticket, shape or find_input_shape(config, ticket))
+
+
+def main() -> int:
+    """Runs the command line; returns the exit code."""
+    options = parse()
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            card = count(options)
+    except (OSError, ValueError, SyntaxError, KeyError, RuntimeError) as error:
+        print(f'get_flops.py: {options.source}: {error}', file=sys.stderr)
+        return 2
+    if options.layers:
+        console.print(card.layers_table().terminal())
+    console.print(card.table().terminal())
+    if options.json:
+        try:
+            write_atomically(options.json, (json.dumps(card.to_dict(), indent=2) + '\n').encode())
+        except OSError as error:
+            print(f'get_flops.py: {error}', file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
