@@ -8,7 +8,9 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -75,7 +77,7 @@ def train(work_dir: Path, epochs: int | None) -> float:
         for line in run([*command, '--resume', *options], work_dir / 'train.txt'):
             match read_line(line):
                 case Step(epoch, iteration, per_epoch, loss):
-                    total = per_epoch * (epochs or config_epochs())
+                    total = per_epoch * (epochs or config().train_cfg.max_epochs)
                     done = (epoch - 1) * per_epoch + iteration
                     text = f'training  epoch {epoch}  loss {loss:.3f}{score}'
                     progress.update(task, completed=done, total=total, description=text)
@@ -86,24 +88,27 @@ def train(work_dir: Path, epochs: int | None) -> float:
     return time.time() - start
 
 
-def config_epochs() -> int:
-    """Epochs of the demo's config."""
+@cache
+def config() -> Any:
+    """The demo's config."""
     with warnings.catch_warnings():  # of pkg_resources, which is of no use to a newcomer
         warnings.simplefilter('ignore')
         from mmengine import Config
 
-    return Config.fromfile(ROOT / CONFIG).train_cfg.max_epochs
+    return Config.fromfile(ROOT / CONFIG)
 
 
 def short_training(epochs: int) -> list[str]:
     """Options that squeeze the schedule into fewer epochs."""
+    places = {hook.type: f'custom_hooks.{i}' for i, hook in enumerate(config().custom_hooks)}
+    search, prune = places['SearchHook'], places['ProgressivePruneHook']
     options = {
         'train_cfg.max_epochs': epochs,
         'param_scheduler.0.total_steps': epochs,
-        'custom_hooks.1.interval': 1,
-        'custom_hooks.2.interval': 1,
-        'custom_hooks.2.step': 0.9,
-        'custom_hooks.2.end': max(epochs - 1, 1),
+        f'{search}.interval': 1,
+        f'{prune}.interval': 1,
+        f'{prune}.step': 0.9,
+        f'{prune}.end': max(epochs - 1, 1),
     }
     return ['--cfg-options', *(f'{name}={value}' for name, value in options.items())]
 
