@@ -49,7 +49,8 @@ $(STAMP):
 	      "with a CPU torch at hand, 4.5 GB and as long as the download with the CUDA torch."
 	@mkdir -p $(VENV) && echo "$(CURDIR)" > $(STARTED) && rm -f $(VENV)/.complete-*
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -r requirements/stack.txt -r requirements/test.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements/stack.txt -r requirements/matrix.txt \
+	  -r requirements/test.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -r requirements/stack-no-deps.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

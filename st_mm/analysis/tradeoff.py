@@ -1,21 +1,25 @@
-"""Score against cost of several tickets: a table, and a plot as the paper's Figures 2-7."""
+"""Scores against costs of several tickets: a table, and a plot as the paper's Figures 2-7."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
-from rich import box
-from rich.table import Table
 
-from .plots import BLACK, BLUE, GREEN, METRIC_NAMES, ORANGE, PURPLE
+from .metrics import Metric
+from .numbers import scaled
+from .plots import BLACK, BLUE, GREEN, ORANGE, PURPLE
 from .report import Cost
+from .table import Table
 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, '#E69F00', '#56B4E9', BLACK)
 MARKERS = 'ovs^DPX*<>'
 MARGIN = 1.6  # rows of one ratio cost nearly the same: no zooming into their differences
-HEADER = ('params', 'nonzero', 'MACs', 'nonzero')
+COSTS = ('params', 'nonzero', 'MACs', 'nonzero')
+COLUMNS = 3  # panels side by side
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Point:
     Attributes:
         label (str): How it was drawn.
         ratio (float, optional): Pruning ratio that was asked for; None where nothing is pruned.
-        score (float): The metric.
+        seed (int, optional): Seed of its training; None if that is not known.
+        scores (Mapping[str, float]): Metrics by the names that mm gives them.
         density (float): Share of the prunable weights that is not zero.
         structural (Cost): Parameters and MACs as the tensors are shaped.
         nonzero (Cost): Without what is zero.
@@ -33,102 +38,187 @@ class Point:
 
     label: str
     ratio: float | None
-    score: float
+    seed: int | None
+    scores: Mapping[str, float]
     density: float
     structural: Cost
     nonzero: Cost
 
 
-def tradeoff_table(points: Iterable[Point], metric: str) -> Table:
-    """List tickets for a terminal.
+@dataclass(frozen=True)
+class Mean:
+    """A figure over the seeds.
+
+    Attributes:
+        value (float): Its mean.
+        deviation (float): Its standard deviation, of a sample (n - 1); 0 for a single seed.
+        number (int): Number of seeds.
+    """
+
+    value: float
+    deviation: float
+    number: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> 'Mean':
+        """Average figures, one of each seed."""
+        values = list(values)
+        return cls(fmean(values), stdev(values) if len(values) > 1 else 0.0, len(values))
+
+    def text(self, digits: int) -> str:
+        """The mean, and after it the deviation if there are several seeds."""
+        mean = f'{self.value:.{digits}f}'
+        return mean if self.number == 1 else f'{mean} ± {self.deviation:.{digits}f}'
+
+
+@dataclass(frozen=True)
+class Row:
+    """The tickets of all seeds that were drawn alike.
+
+    Attributes:
+        label (str): How they were drawn.
+        ratio (float, optional): Pruning ratio; None where nothing is pruned.
+        points (tuple[Point, ...]): One ticket of each seed.
+    """
+
+    label: str
+    ratio: float | None
+    points: tuple[Point, ...]
+
+    def score(self, metric: Metric) -> Mean | None:
+        """A metric as it is shown; None where a ticket lacks it."""
+        if any(metric.key not in point.scores for point in self.points):
+            return None
+        return Mean.of(metric.scale * point.scores[metric.key] for point in self.points)
+
+    @property
+    def macs(self) -> Mean:
+        """Nonzero MACs."""
+        return Mean.of(point.nonzero.macs for point in self.points)
+
+
+def rows_of(points: Iterable[Point]) -> list[Row]:
+    """Put the seeds of a row together.
 
     Args:
-        points (Iterable[Point]): The tickets, a row each.
-        metric (str): Name of the metric.
+        points (Iterable[Point]): Tickets.
 
     Returns:
-        Table: The rows in their order.
+        list[Row]: A row for each label and ratio, in the order of the first point of each.
     """
-    table = Table(box=box.SIMPLE_HEAD, header_style='bold', padding=(0, 0, 0, 1))
-    table.add_column('')
-    for name in ('p', metric, 'density', *HEADER):
-        table.add_column(name, justify='right')
+    found: dict[tuple[str, float | None], list[Point]] = {}
     for point in points:
-        table.add_row(*_cells(point))
-    return table
+        found.setdefault((point.label, point.ratio), []).append(point)
+    return [Row(label, ratio, tuple(alike)) for (label, ratio), alike in found.items()]
 
 
-def tradeoff_markdown(points: Iterable[Point], metric: str) -> str:
-    """List tickets in Markdown.
-
-    Args:
-        points (Iterable[Point]): The tickets, a row each.
-        metric (str): Name of the metric.
-
-    Returns:
-        str: A table with a line break at the end.
-    """
-    names = ('', 'p', metric, 'density', *HEADER)
-    lines = [names, ('---', *['---:'] * (len(names) - 1)), *map(_cells, points)]
-    return ''.join(f'| {" | ".join(cells)} |\n' for cells in lines)
-
-
-def plot_tradeoff(points: Sequence[Point], metric: str) -> Figure:
-    """Draw scores over nonzero MACs and parameters, each on a logarithmic axis.
+def tradeoff_table(points: Iterable[Point], metrics: Sequence[Metric]) -> Table:
+    """List tickets: scores with their standard deviations, and mean costs.
 
     Args:
-        points (Sequence[Point]): The tickets; those of one label are joined by a line.
-        metric (str): Name of the metric.
+        points (Iterable[Point]): The tickets.
+        metrics (Sequence[Metric]): Metrics to show, a column each.
 
     Returns:
-        Figure: Two panels side by side, and a legend of the labels.
+        Table: A row for each label and ratio, in their order.
     """
-    labels = list(dict.fromkeys(point.label for point in points))
-    rows = -(-len(labels) // 3)
-    figure = Figure(figsize=(9, 3.6 + 0.22 * rows), layout='constrained')
+    rows = rows_of(points)
+    several = any(len(row.points) > 1 for row in rows)
+    seeds = ('seeds',) if several else ()
+    notes = ('scores: mean ± standard deviation over the seeds; costs: means',) if several else ()
+    return Table(
+        header=('', 'p', *seeds, *(metric.name for metric in metrics), 'density', *COSTS),
+        rows=tuple(_cells(row, metrics, several) for row in rows),
+        notes=notes,
+    )
+
+
+def plot_tradeoff(points: Iterable[Point], metrics: Sequence[Metric], log: bool = True) -> Figure:
+    """Draw scores over nonzero MACs, with a panel for each metric (as the paper's Figs. 2 to 7).
+
+    Args:
+        points (Iterable[Point]): The tickets; those of one label are joined by a line. Bars show
+            the standard deviations over the seeds, of the score and of the MACs.
+        metrics (Sequence[Metric]): The metrics.
+        log (bool): Whether the axis of the MACs is logarithmic. Defaults to True.
+
+    Returns:
+        Figure: Panels side by side, and a legend of the labels below them.
+    """
+    rows = rows_of(points)
+    labels = list(dict.fromkeys(row.label for row in rows))
+    columns = min(COLUMNS, len(metrics))
+    lines = -(-len(metrics) // columns)
+    legend = max(1, columns)
+    height = 3.2 * lines + 0.4 + 0.22 * -(-len(labels) // legend)
+    figure = Figure(figsize=(4.2 * columns, height), layout='constrained')
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 2, sharey=True)
-    for axis, name in zip(axes, ('macs', 'params'), strict=True):
+    axes = figure.subplots(lines, columns, squeeze=False).flatten()
+    for axis, metric in zip(axes, metrics, strict=False):
         for number, label in enumerate(labels):
-            line = sorted((getattr(p.nonzero, name), p.score) for p in points if p.label == label)
-            axis.plot(
-                *zip(*line, strict=True),
-                color=COLOURS[number % len(COLOURS)],
-                marker=MARKERS[number % len(MARKERS)],
-                markersize=7,
-                linewidth=1.2,
-                label=label,
-            )
-        costs = [getattr(point.nonzero, name) for point in points]
-        axis.set_xscale('log')
-        axis.set_xlim(min(costs) / MARGIN, max(costs) * MARGIN)
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
-        axis.xaxis.set_major_formatter(EngFormatter())
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.set_xlabel({'macs': 'MACs', 'params': 'parameters'}[name] + ' (nonzero)')
-        axis.spines[['top', 'right']].set_visible(False)
-        axis.grid(color='0.9', linewidth=0.6)
-        axis.set_axisbelow(True)
-    axes[0].set_ylabel(METRIC_NAMES.get(metric, metric))
-    axes[0].set_ylim(bottom=0)
+            _draw_line(axis, [row for row in rows if row.label == label], metric, number)
+        _dress(axis, [row.macs.value for row in rows], log)
+        axis.set_ylabel(metric.label)
+    for axis in axes[len(metrics) :]:
+        axis.set_axis_off()
     figure.legend(
         *axes[0].get_legend_handles_labels(),
         loc='outside lower center',
-        ncols=min(3, len(labels)),
+        ncols=legend,
         frameon=False,
         fontsize=9,
     )
     return figure
 
 
-def _cells(point: Point) -> tuple[str, ...]:
+def _draw_line(axis: Axes, rows: Sequence[Row], metric: Metric, number: int) -> None:
+    """The rows of one label, by cost."""
+    found = [(row.macs, score) for row in rows if (score := row.score(metric)) is not None]
+    found.sort(key=lambda pair: pair[0].value)
+    several = any(macs.number > 1 for macs, _ in found)
+    axis.errorbar(
+        [macs.value for macs, _ in found],
+        [score.value for _, score in found],
+        xerr=[macs.deviation for macs, _ in found] if several else None,
+        yerr=[score.deviation for _, score in found] if several else None,
+        color=COLOURS[number % len(COLOURS)],
+        marker=MARKERS[number % len(MARKERS)],
+        markersize=7 if not several else 5,
+        linewidth=1.2,
+        elinewidth=1.0,
+        capsize=2.5,
+        label=rows[0].label,
+    )
+
+
+def _dress(axis: Axes, costs: Sequence[float], log: bool) -> None:
+    """The axes of a panel."""
+    if log:
+        axis.set_xscale('log')
+        axis.set_xlim(min(costs) / MARGIN, max(costs) * MARGIN)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+        axis.xaxis.set_minor_locator(NullLocator())
+    else:
+        axis.set_xlim(0, max(costs) * 1.1)
+    axis.xaxis.set_major_formatter(EngFormatter())
+    axis.set_xlabel('MACs (nonzero)')
+    axis.set_ylim(bottom=0)
+    axis.spines[['top', 'right']].set_visible(False)
+    axis.grid(color='0.9', linewidth=0.6)
+    axis.set_axisbelow(True)
+
+
+def _cells(row: Row, metrics: Sequence[Metric], several: bool) -> tuple[str, ...]:
+    points = row.points
+    scores = [row.score(metric) for metric in metrics]
     return (
-        point.label,
-        '-' if point.ratio is None else f'{point.ratio:g}',
-        f'{point.score:.2f}',
-        f'{point.density:.4f}',
-        f'{point.structural.params:,}',
-        f'{point.nonzero.params:,}',
-        f'{point.structural.macs / 1e6:,.2f} M',
-        f'{point.nonzero.macs / 1e6:,.2f} M',
+        row.label,
+        '-' if row.ratio is None else f'{row.ratio:g}',
+        *((str(len(points)),) if several else ()),
+        *('-' if score is None else score.text(2) for score in scores),
+        f'{fmean(point.density for point in points):.4f}',
+        f'{round(fmean(point.structural.params for point in points)):,}',
+        f'{round(fmean(point.nonzero.params for point in points)):,}',
+        scaled(fmean(point.structural.macs for point in points)),
+        scaled(fmean(point.nonzero.macs for point in points)),
     )

@@ -13,44 +13,7 @@ from mmengine.logging import MMLogger
 
 from st_mm.work_dir import INITIAL
 
-ROOT = Path(__file__).resolve().parents[2]
-RATIO = 'ST_MM_RATIO'  # read by configs/ablations/_base_/ratio.py
-
-
-@dataclass(frozen=True)
-class Training:
-    """A config that is trained once, at one ratio.
-
-    Attributes:
-        config (Path): The config.
-        folder (Path): Its work dir.
-        ratio (float, optional): Pruning ratio; None where the config has none.
-        epochs (int): Length of the training; 0 for a prune of what is loaded, and no more.
-        parent (Training, optional): The training whose ticket is loaded.
-        settings (str): The config with all options, as JSON.
-    """
-
-    config: Path
-    folder: Path
-    ratio: float | None
-    epochs: int
-    parent: 'Training | None'
-    settings: str
-
-    @property
-    def name(self) -> str:
-        """What it is called in the progress."""
-        return self.config.stem if self.ratio is None else f'{self.config.stem} p={self.ratio:g}'
-
-    @property
-    def ticket(self) -> Path:
-        """The checkpoint that it ends with."""
-        return self.folder / (f'epoch_{self.epochs}.pth' if self.epochs else INITIAL)
-
-    def newest(self) -> Path | None:
-        """The last checkpoint so far that training can go on from."""
-        found = self.folder.glob('epoch_*.pth')
-        return max(found, key=lambda path: int(path.stem.removeprefix('epoch_')), default=None)
+from .training import RATIO, SEED, Training
 
 
 @dataclass(frozen=True)
@@ -64,8 +27,18 @@ class Row:
 class Plan:
     """The trainings of a matrix, those that rows load from included.
 
+    Args:
+        matrix (Config): Has ``rows`` (dicts of ``label`` and ``config``).
+        folder (Path): Where the configs of the rows are.
+        work_dir (Path): For all trainings. A training goes to ``p90/NAME`` at a ratio of 0.9, and
+            with another seed than its config's own to ``seed1/p90/NAME``.
+        ratios (Sequence[float]): Pruning ratios.
+        options (Mapping[str, Any]): Changes of every config.
+        seeds (Sequence[int], optional): Every row once for each. None for the seeds that the
+            configs have.
+
     Attributes:
-        rows (list[Row]): Rows in their order, ratio by ratio.
+        rows (list[Row]): Rows in their order, ratio by ratio, seed by seed.
         trainings (list[Training]): Every training once; those that others load from come first,
             and among the others the longest chains.
     """
@@ -77,32 +50,49 @@ class Plan:
         work_dir: Path,
         ratios: Sequence[float],
         options: Mapping[str, Any],
+        seeds: Sequence[int] | None = None,
     ) -> None:
         self._work_dir = work_dir
         self._options = options
         self._found: dict[Path, Training] = {}
+        self._read: dict[tuple[Path, float, int | None], Training] = {}
         self.rows = [
-            Row(row.label, self._training(folder / row.config, ratio))
+            Row(row.label, self._training(folder / row.config, ratio, seed))
             for ratio in ratios
             for row in matrix.rows
+            for seed in seeds or (None,)
         ]
         self.rows = list({row.training.folder: row for row in self.rows}.values())
         self.trainings = sorted(self._found.values(), key=self._span, reverse=True)
 
-    def _training(self, path: Path, ratio: float) -> Training:
-        config = read(path, ratio)
+    def _training(self, path: Path, ratio: float, seed: int | None) -> Training:
+        key = path, ratio, seed
+        if key not in self._read:  # to read a config takes up to a second
+            self._read[key] = self._plan(*key)
+        return self._read[key]
+
+    def _plan(self, path: Path, ratio: float, seed: int | None) -> Training:
+        config = read(path, ratio, seed)
         config.merge_from_dict(self._options)
+        own = config.get('randomness', {}).get('seed')
+        if seed is not None:
+            config.merge_from_dict({'randomness.seed': seed})
+        extra = '' if seed in (None, own) else f'seed{seed}'
         pruned = 'ratio' in config
-        folder = self._work_dir / (f'p{100 * ratio:g}' if pruned else '') / path.stem
+        folder = self._work_dir / extra / (f'p{100 * ratio:g}' if pruned else '') / path.stem
         if folder not in self._found:
             source = config.pop('load_from', None)
             parent = path.with_name(f'{Path(source).parent.name}.py') if source else None
+            epochs = config.train_cfg.max_epochs
             self._found[folder] = Training(
                 config=path,
                 folder=folder,
+                ticket=folder / (f'epoch_{epochs}.pth' if epochs else INITIAL),
                 ratio=ratio if pruned else None,
-                epochs=config.train_cfg.max_epochs,
-                parent=self._training(parent, ratio) if parent else None,
+                seed=own if seed is None else seed,
+                extra=extra,
+                epochs=epochs,
+                parent=self._training(parent, ratio, seed) if parent else None,
                 settings=json.dumps(config.to_dict(), indent=1, sort_keys=True, default=str),
             )
         return self._found[folder]
@@ -116,10 +106,11 @@ class Plan:
         return training.epochs + max(map(self._span, self.children(training)), default=0)
 
 
-def read(path: Path, ratio: float | None = None) -> Config:
-    """Read a config, at a ratio where it has one."""
-    if ratio is not None:
-        os.environ[RATIO] = f'{ratio:g}'
+def read(path: Path, ratio: float | None = None, seed: int | None = None) -> Config:
+    """Read a config, at a ratio and a seed where it has them."""
+    for name, value in ((RATIO, ratio), (SEED, seed)):
+        if value is not None:
+            os.environ[name] = str(value)
     MMLogger.get_current_instance().setLevel('WARNING')  # it tells of every variable it reads
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from st_mm.files import write_atomically
-
-from .plan import RATIO, Training
-
-RESULT = 'result.json'
+from .record import note
+from .training import RATIO, SEED, Training
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class Step:
     log: Path
 
 
-class Worker:
+class Job:
     """Takes a training from nothing, or from where it was stopped, to its result.
 
     Args:
@@ -40,16 +37,17 @@ class Worker:
         input_shape: Sequence[int],
         options: Sequence[str],
     ) -> None:
+        seed = [] if training.seed is None else [f'randomness.seed={training.seed}']
         self.training = training
         self.tested = tested
         self.input_shape = 'x'.join(map(str, input_shape))
-        self.options = list(options)
+        self.options = [*options, *seed]
 
     @property
     def environment(self) -> dict[str, str]:
-        """The ratio, where the training has one."""
-        ratio = self.training.ratio
-        return {} if ratio is None else {RATIO: f'{ratio:g}'}
+        """The ratio and the seed, where the training has them."""
+        values = {RATIO: self.training.ratio, SEED: self.training.seed}
+        return {name: str(value) for name, value in values.items() if value is not None}
 
     @property
     def done(self) -> bool:
@@ -74,24 +72,34 @@ class Worker:
 
     def begin(self) -> None:
         """Note the settings."""
-        write_atomically(self.training.folder / 'settings.json', self.training.settings.encode())
+        note(self.training.folder / 'settings.json', self.training.settings)
 
     def steps(self) -> Iterator[Step]:
         """Commands that are left to do; each is to be run before the next is asked for."""
         training, folder = self.training, self.training.folder
         if not training.ticket.is_file():
             yield self._step('train', *self._start(), '--work-dir', folder, options=self._load())
-        if not self.tested or (folder / RESULT).is_file():
-            return
-        words = (training.config, training.ticket, '--work-dir', folder / 'test')
-        yield self._step('test', *words, options=self.options)
-        show = ('show', training.ticket, '--input-shape', self.input_shape)
-        yield self._step('ticket', *show, '--json', folder / 'ticket.json')
-        write_atomically(folder / RESULT, (json.dumps(self._measured(), indent=2) + '\n').encode())
+        if self.tested and not self._metrics():
+            words = (training.config, training.ticket, '--work-dir', folder / 'test')
+            yield self._step('test', *words, options=self.options)
+        if self.tested and not self._report.is_file():
+            show = ('show', training.ticket, '--input-shape', self.input_shape)
+            yield self._step('ticket', *show, '--json', self._report)
 
     def result(self) -> dict[str, Any]:
-        """What was measured: ``metrics`` on the test split, and ``totals`` of the ticket."""
-        return json.loads((self.training.folder / RESULT).read_text())
+        """Read what was measured: ``metrics`` on the test split, and ``totals`` of the ticket."""
+        return dict(
+            metrics=json.loads(self._metrics()[-1].read_text()),
+            totals=json.loads(self._report.read_text())['totals'],
+        )
+
+    def _metrics(self) -> list[Path]:
+        """What the test has written, the newest last."""
+        return sorted((self.training.folder / 'test').glob('*/*.json'))
+
+    @property
+    def _report(self) -> Path:
+        return self.training.folder / 'ticket.json'
 
     def _start(self) -> list[str | Path]:
         """The config, and the checkpoint to go on from if there is one."""
@@ -109,13 +117,3 @@ class Worker:
         command = [sys.executable, f'tools/{name}.py', *map(str, words)]
         changes = ['--cfg-options', *options] if options else []
         return Step(name, [*command, *changes], self.training.folder / f'{name}.txt')
-
-    def _measured(self) -> dict[str, Any]:
-        folder = self.training.folder
-        newest = max((folder / 'test').glob('*/*.json'), key=lambda path: path.stat().st_mtime)
-        return dict(
-            config=str(self.training.config),
-            checkpoint=str(self.training.ticket),
-            metrics=json.loads(newest.read_text()),
-            totals=json.loads((folder / 'ticket.json').read_text())['totals'],
-        )

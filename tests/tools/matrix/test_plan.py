@@ -1,0 +1,105 @@
+"""The rows of our matrices as trainings: configs that work, in an order that saves time."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.config import ConfigDict
+from mmengine.registry import HOOKS
+
+ROOT = Path(__file__).parents[3]
+sys.path.insert(0, str(ROOT / 'tools'))  # where Python finds the packages of a tool
+
+from matrix.plan import Plan, read  # noqa: E402
+
+ABLATIONS = ROOT / 'configs' / 'ablations'
+MATRICES = ('ladder', 'criteria', 'sweep')
+EPOCHS = dict(toy=(30, 10), camvid=(40, 15), cityscapes=(430, 50))  # of the search, of retraining
+
+
+def plan_of(path: Path, *ratios: float, **options: object) -> Plan:
+    matrix = read(path)
+    return Plan(matrix, path.parent, Path('work'), ratios or matrix.ratios, options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('dataset', EPOCHS)
+def test_every_row_is_a_config(dataset: str) -> None:
+    search, retrain = EPOCHS[dataset]
+    folder = ABLATIONS / dataset
+    work_dir = read(folder / 'ladder.py').work_dir
+    searched = read(folder / 'search.py').model
+    seen = {}
+    for matrix in ('ladder', 'criteria'):
+        for training in plan_of(folder / f'{matrix}.py', 0.7).trainings:
+            seen[training.config] = training
+    rows = [row.config for row in read(folder / 'sweep.py').rows]
+    assert {folder / row for row in rows} < set(seen)
+    assert set(folder.glob('*.py')) - set(seen) == {folder / f'{name}.py' for name in MATRICES}
+    for training in seen.values():
+        config = read(training.config, 0.7)
+        for hook in config.custom_hooks:
+            HOOKS.build(dict(hook))
+        hooks = {hook.pop('type'): hook for hook in config.custom_hooks}
+        check_hooks(training.config.stem, hooks)
+        assert config.model == searched
+        schedules = [schedule.total_steps for schedule in config.param_scheduler]
+        assert schedules == ([training.epochs] if training.epochs else [])
+        source = config.get('load_from')
+        if source is None:
+            assert training.epochs == search
+            continue
+        assert training.epochs == (retrain if 'retrain' in training.name else 0)
+        # where the config itself looks is where the tool puts it
+        assert source == str(work_dir / training.parent.ticket.relative_to('work'))
+
+
+def check_hooks(name: str, hooks: dict) -> None:
+    first, *rest = name.split('-')
+    if first == 'sp':
+        assert set(hooks) == {'EMAHook', 'PruneHook', 'InitialCheckpointHook'}
+        prune = hooks['PruneHook']
+        assert prune.schedule == dict(type='OneShot', ratio=0.7, at=0)
+        score = prune.get('score', 'magnitude')
+        assert (score if isinstance(score, str) else score.type) == rest[0]
+    elif 'retrain' in rest:
+        assert set(hooks) == {'EMAHook', 'FixedMaskHook'}
+    elif name != 'search':
+        prune = hooks['ProgressivePruneHook']
+        assert (prune.ratio, prune.get('step')) == (0.7, 1 if name == 'two-in-one' else None)
+        on = {'pp-irp': 'prune', 'pp-irs': 'search'}.get(name)
+        assert hooks.get('ReactivateHook', {}).get('on') == on
+    assert ('SearchHook' in hooks) == (first in ('search', 'two', 'pp') and 'retrain' not in rest)
+
+
+def test_longest_chains_first_and_nothing_twice() -> None:
+    plan = plan_of(ABLATIONS / 'toy' / 'sweep.py', 0.5, 0.95)
+    names = [training.name for training in plan.trainings]
+    assert names[:3] == ['search', 'pp-irs p=0.5', 'pp-irs p=0.95']
+    assert len(set(names)) == len(names) == 9
+    folders = [row.training.folder for row in plan.rows]
+    assert Path('work/p50/sp-magnitude') in folders
+    assert Path('work/p95/pp-irs-retrain') in folders
+    assert plan.trainings[0].folder == Path('work/search')
+
+
+def test_seeds() -> None:
+    folder = ABLATIONS / 'toy'
+    matrix = dict(rows=[ConfigDict(label='random', config='sp-random.py')])
+    plan = Plan(ConfigDict(matrix), folder, Path('work'), [0.5], {}, seeds=(0, 7))
+    own, other = (row.training for row in plan.rows)
+    assert (own.seed, other.seed) == (0, 7)
+    # the seed that the configs have is what a call without seeds has trained
+    assert own.folder == Path('work/p50/sp-random')
+    assert other.folder == Path('work/seed7/p50/sp-random')
+    assert (own.name, other.name) == ('sp-random p=0.5', 'sp-random p=0.5 seed7')
+    assert other.parent is not own.parent
+    assert other.parent.folder == Path('work/seed7/search')
+    for training in (own, other, other.parent):
+        settings = json.loads(training.settings)
+        assert settings['randomness'] == dict(seed=training.seed)
+    for training in (own, other):  # a score that is drawn at random, too
+        hooks = json.loads(training.settings)['custom_hooks']
+        [score] = [hook['score'] for hook in hooks if hook['type'] == 'PruneHook']
+        assert score == dict(type='random', seed=training.seed)

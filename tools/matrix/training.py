@@ -1,0 +1,47 @@
+"""A training as a value. Light to import, as is all that a worker of Ray needs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RATIO = 'ST_MM_RATIO'  # read by configs/ablations/_base_/ratio.py
+SEED = 'ST_MM_SEED'  # read by configs that draw at random: configs/ablations/*/sp-random*.py
+
+
+@dataclass(frozen=True)
+class Training:
+    """A config that is trained once, at one ratio and from one seed.
+
+    Attributes:
+        config (Path): The config.
+        folder (Path): Its work dir.
+        ticket (Path): The checkpoint that it ends with.
+        ratio (float, optional): Pruning ratio; None where the config has none.
+        seed (int, optional): Seed of initialization, data order and calibration; None where the
+            config has none and none was asked for.
+        extra (str): What tells it from the training of the config's own seed; empty for that.
+        epochs (int): Length of the training; 0 for a prune of what is loaded, and no more.
+        parent (Training, optional): The training whose ticket is loaded.
+        settings (str): The config with all options, as JSON.
+    """
+
+    config: Path
+    folder: Path
+    ticket: Path
+    ratio: float | None
+    seed: int | None
+    extra: str
+    epochs: int
+    parent: 'Training | None'
+    settings: str
+
+    @property
+    def name(self) -> str:
+        """What it is called in the progress."""
+        ratio = '' if self.ratio is None else f' p={self.ratio:g}'
+        return f'{self.config.stem}{ratio}{self.extra and f" {self.extra}"}'
+
+    def newest(self) -> Path | None:
+        """The last checkpoint so far that training can go on from."""
+        found = self.folder.glob('epoch_*.pth')
+        return max(found, key=lambda path: int(path.stem.removeprefix('epoch_')), default=None)
