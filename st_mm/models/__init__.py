@@ -1,4 +1,4 @@
-"""What is trained: the supernet, its blocks and its necks, in mmengine's root registry."""
+"""The supernet, its blocks and its necks, in mmengine's root registry."""
 
 from .atomic_block import AtomicBlock
 from .hr_supernet import HRSupernet

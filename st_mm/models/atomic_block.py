@@ -22,11 +22,11 @@ from .token_mixer import TokenMixer
 class AtomicBlock(TicketModule, BaseModule):
     """Inverted residual that mixes depthwise kernels (AtomNAS; paper Section 3.1).
 
-    ``sum over k of project_k(relu(bn(depthwise_k(relu(bn(expand_k(x)))))))``, one BN behind the
-    sum, and a shortcut. The kernels share one expand and one project convolution: the same
-    function in fewer and larger products. Every hidden channel is one search unit: a row of the
-    expand convolution, a depthwise filter, and a column of the project convolution. Units are
-    ordered by kernel; any number of them may be gone, all included.
+    It computes ``sum over k of project_k(relu(bn(depthwise_k(relu(bn(expand_k(x)))))))``, then one
+    BN, and adds a shortcut. The kernels share one expand and one project convolution, which is the
+    same function in fewer and larger products. Every hidden channel is one search unit: a row of
+    the expand convolution, a depthwise filter, and a column of the project convolution. Units are
+    in the order of the kernels. Any number of them may be removed, even all.
 
     Args:
         in_channels (int): Channels of the input.
@@ -35,8 +35,8 @@ class AtomicBlock(TicketModule, BaseModule):
         kernel_sizes (Sequence[int]): Odd depthwise kernel sizes in rising order. Defaults to
             (3, 5, 7).
         expand_ratio (int): Hidden channels per kernel over input channels. Defaults to 4.
-        tokens (int): Tokens of a :class:`TokenMixer` on the identity path, where there is one;
-            0 for none. Defaults to 0.
+        tokens (int): Tokens of a :class:`TokenMixer` on the identity path, if the block has such a
+            path; 0 for no mixer. Defaults to 0.
         norm_cfg (dict): Config of the norm layers. Defaults to ``dict(type='BN')``.
         init_cfg (dict, optional): Initialization config. Defaults to None.
 
@@ -73,7 +73,7 @@ class AtomicBlock(TicketModule, BaseModule):
         self.max_width = width  # per kernel; a checkpoint may have fewer, never more
 
         self.expand = nn.Conv2d(in_channels, hidden, 1, bias=False)
-        # what each kernel's own expand convolution would have
+        # the fan_out that each kernel's own expand convolution would have
         self.expand.init_fan_out = width  # type: ignore[assignment]
         self.expand_bn = build_norm_layer(norm_cfg, hidden)[1]
         self.depthwise = nn.ModuleDict(
@@ -93,7 +93,7 @@ class AtomicBlock(TicketModule, BaseModule):
             self.shortcut = nn.Conv2d(
                 in_channels, out_channels, 1, stride, groups=groups, bias=False
             )
-        elif tokens:  # its norms keep the default eps and momentum, as published
+        elif tokens:  # its norms have the default eps and momentum, as published
             self.shortcut = TokenMixer(in_channels, tokens, dict(type=norm_cfg['type']))
         else:
             self.shortcut = nn.Identity()
@@ -104,13 +104,13 @@ class AtomicBlock(TicketModule, BaseModule):
         return outputs
 
     def _mix(self, x: Tensor) -> Tensor:
-        """Sum of the kernels' paths before the last BN."""
+        """Sum up the paths of the kernels, before the last BN."""
         if not self.expand.out_channels:
             height, width = (-(-size // self.stride) for size in x.shape[-2:])
             return self._touch_empty(x.new_zeros(x.shape[0], self.out_channels, height, width))
         hidden = self.expand_bn(self.expand(x))  # (B, units, H, W)
         widths = list(self.unit_groups().values())
-        # ReLU behind the split: what it returns is dense, so that no convolution has to copy it
+        # ReLU after the split: its output is dense, so that no convolution has to copy it
         paths = [
             conv(F.relu(part))
             for (_, conv), part in zip(self._kernels(), hidden.split(widths, 1), strict=True)
@@ -121,13 +121,13 @@ class AtomicBlock(TicketModule, BaseModule):
         return mixed if len(paths) == len(widths) else self._touch_empty(mixed)
 
     def _touch_empty(self, x: Tensor) -> Tensor:
-        """Keep parameters without elements in the graph: DDP wants a gradient of each."""
+        """Keep parameters without elements in the graph, because DDP wants a gradient of each."""
         if not self.training:
             return x
         return x + sum(p.sum() for p in self.parameters() if not p.numel())
 
     def _kernels(self) -> Iterator[tuple[str, nn.Conv2d]]:
-        """The depthwise convolutions by name."""
+        """Yield the depthwise convolutions with their names."""
         for name, conv in self.depthwise.items():
             assert isinstance(conv, nn.Conv2d)
             yield name, conv
@@ -136,16 +136,16 @@ class AtomicBlock(TicketModule, BaseModule):
 
     @property
     def unit_bn(self) -> nn.BatchNorm2d:
-        """The BN behind the depthwise convolutions: its scale is the units' importance."""
+        """Return the BN after the depthwise convolutions: its scale is the units' importance."""
         norm: nn.BatchNorm2d = self.depthwise_bn
         return norm
 
     def unit_groups(self) -> dict[str, int]:
-        """Channels alive per kernel."""
+        """Count the channels alive per kernel."""
         return {name: conv.out_channels for name, conv in self._kernels()}
 
     def unit_slices(self) -> list[UnitSlice]:
-        """The tensors that have one entry per hidden channel."""
+        """List the tensors that have one entry per hidden channel."""
         slices = [UnitSlice('expand.weight', 0), UnitSlice('project.weight', 1)]
         for norm in ('expand_bn', 'depthwise_bn'):
             for name in ('weight', 'bias', 'running_mean', 'running_var'):
@@ -155,7 +155,7 @@ class AtomicBlock(TicketModule, BaseModule):
         return slices
 
     def unit_macs(self, input_size: tuple[int, int]) -> Tensor:
-        """MACs of each hidden channel.
+        """Compute the MACs of each hidden channel.
 
         Args:
             input_size (tuple[int, int]): Height and width of the block's input.
@@ -175,15 +175,15 @@ class AtomicBlock(TicketModule, BaseModule):
         return torch.tensor(macs, dtype=torch.float64).repeat_interleave(groups)
 
     def saved_macs(self, input_size: tuple[int, int], dead: Tensor) -> float:
-        """MACs that removing the dead channels together saves: their sum."""
+        """Compute the MACs that removing the dead channels together saves: their sum."""
         return float(self.unit_macs(input_size)[dead.cpu()].sum())
 
     @torch.no_grad()
     def absorb_units(self, dead: Tensor) -> None:
-        """Fold what the dead channels feed into the projection into the BN behind it.
+        """Fold what the dead channels feed into the projection into the BN after it.
 
-        A unit whose scale is ~0 still emits the constant relu(bias) in eval mode. Its share of
-        the projection is constant over the picture, so it belongs into the running mean.
+        A unit whose scale is about 0 still gives the constant relu(bias) in eval mode. What the
+        projection makes of it is constant over the picture, so it can go into the running mean.
 
         Args:
             dead (Tensor): (units,) bool, the channels about to be removed.
@@ -193,7 +193,7 @@ class AtomicBlock(TicketModule, BaseModule):
         self.project_bn.running_mean.sub_(share.to(self.project_bn.running_mean.dtype))
 
     def sync_units(self) -> None:
-        """Read the layers' channel counts off their weights."""
+        """Set the layers' channel counts to the shapes of their weights."""
         units = self.expand.weight.shape[0]
         self.expand.out_channels = self.project.in_channels = units
         self.expand_bn.num_features = self.depthwise_bn.num_features = units
@@ -201,14 +201,14 @@ class AtomicBlock(TicketModule, BaseModule):
             conv.in_channels = conv.out_channels = conv.groups = conv.weight.shape[0]
 
     def widths_in(self, state_dict: StateDict, prefix: str) -> Widths:
-        """Read off how many channels each kernel has in a state dict.
+        """Read how many channels each kernel has in a state dict.
 
         Args:
             state_dict (Mapping[str, Tensor]): What is being loaded.
             prefix (str): Prefix of the block's keys.
 
         Returns:
-            Mapping[str, int]: Channels per kernel; the present ones where it has no filters.
+            Mapping[str, int]: Channels per kernel; the present number if it has no filters.
 
         Raises:
             RuntimeError: If a kernel has more channels there than the config gives it.

@@ -1,4 +1,4 @@
-"""HRSupernet: the multi-branch backbone of HR-NAS that tickets are drawn from."""
+"""HRSupernet: the multi-branch backbone of HR-NAS from which tickets are drawn."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,12 +17,12 @@ from .atomic_block import AtomicBlock
 
 
 class FusionLayer(BaseModule):
-    """Exchange between neighbouring resolutions, and one new branch where asked.
+    """Exchange between neighbouring resolutions, and one new branch if asked for.
 
     Args:
         in_channels (Sequence[int]): Channels per input branch, from fine to coarse.
-        out_channels (Sequence[int]): Channels per output branch; as many as input branches, or
-            one more.
+        out_channels (Sequence[int]): Channels per output branch: as many branches as the input has,
+            or one more.
         block_cfg (dict): Further arguments of every :class:`AtomicBlock`.
     """
 
@@ -46,12 +46,12 @@ class FusionLayer(BaseModule):
         return range(max(i - 1, 0), min(i + 2, self.in_branches))
 
     def forward(self, branches: list[Tensor]) -> list[Tensor]:
-        """Fuse branches of (B, C_i, H / 2^i, W / 2^i); returns as many, or one more."""
+        """Fuse branches of (B, C_i, H / 2^i, W / 2^i); return as many, or one more."""
         fused = [F.relu(self._fuse(branches, i)) for i in range(self.in_branches)]
         return [*fused, self.new_branch(fused[-1])] if self.grow else fused
 
     def _fuse(self, branches: list[Tensor], i: int) -> Tensor:
-        """Sum over the neighbours of output branch i, in the size of the first."""
+        """Sum up the neighbours of output branch i, at the size of the first."""
         first, *others = self._neighbours(i)
         total: Tensor = self.paths[f'{first}to{i}'](branches[first])
         for j in others:
@@ -67,7 +67,7 @@ class FusionLayer(BaseModule):
 
 
 class Stage(BaseModule):
-    """A fusion and the parallel branches behind it.
+    """A fusion and the parallel branches after it.
 
     Args:
         in_channels (Sequence[int]): Channels per input branch.
@@ -101,22 +101,22 @@ class HRSupernet(TicketModule, BaseModule):
     """Multi-branch supernet (HR-NAS, CVPR 2021; paper Section 4.1).
 
     Two stride-2 convolutions, then pairs of a fusion between neighbouring resolutions and
-    parallel branches of :class:`AtomicBlock`. A checkpoint may hold any part of the units: the
-    network takes its shape, and refuses a checkpoint that is not of this architecture.
+    parallel branches of :class:`AtomicBlock`. A checkpoint may have any part of the units: the
+    network takes the checkpoint's shapes. It refuses a checkpoint of another architecture.
 
     Args:
         in_channels (int): Channels of the picture. Defaults to 3.
         stem_channels (Sequence[int]): Channels of the two stem convolutions.
             Defaults to (24, 24).
-        stage_channels (Sequence[Sequence[int]]): Channels per branch and stage; a stage has as
-            many branches as the one before, or one more. Defaults to the paper's supernet.
+        stage_channels (Sequence[Sequence[int]]): Channels per branch and stage. A stage has as
+            many branches as the stage before it, or one more. Defaults to the paper's supernet.
         stage_blocks (Sequence[Sequence[int]]): Blocks per branch and stage.
-        kernel_sizes (Sequence[int]): Kernels that every block mixes. Defaults to (3, 5, 7).
+        kernel_sizes (Sequence[int]): Kernel sizes that every block mixes. Defaults to (3, 5, 7).
         expand_ratio (int): Hidden channels per kernel over input channels. Defaults to 4.
-        tokens (int): Tokens of the mixers on the identity paths, 0 for none (the published
-            configs; the paper's text has 64). Defaults to 0.
-        channels_last (bool): Whether features lie in memory with their channels last: the same
-            numbers, and less than half the time per step on a CPU. Defaults to False.
+        tokens (int): Tokens of the mixers on the identity paths; 0 for no mixers, as in the
+            published configs (the paper's text has 64). Defaults to 0.
+        channels_last (bool): Whether features are in memory with their channels last. The results
+            are the same; a step takes less than half the time on a CPU. Defaults to False.
         norm_cfg (dict, optional): Config of the norm layers.
             Defaults to ``dict(type='BN', eps=1e-3, momentum=0.01)``.
         init_cfg (dict, optional): Defaults to ``dict(type='MnasNet')``.

@@ -10,12 +10,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @WEIGHT_INITIALIZERS.register_module('MnasNet')
 class MnasNetInit(BaseInit):
-    """Initialize a module the way of the MnasNet reference code.
+    """Initialize a module as the MnasNet reference code does.
 
-    Convolutions are normal with std sqrt(2 / fan_out), where fan_out of a depthwise convolution is
-    its kernel's size (as many groups as inputs, unless that is one: gray pictures); linear layers
-    are uniform within 1 / sqrt(fan_out); norms are 1 and 0. A convolution that stands for several
-    parallel ones states the fan_out of one of them in its attribute ``init_fan_out``.
+    Convolutions are normal with std sqrt(2 / fan_out). For a depthwise convolution, fan_out is the
+    size of its kernel; a convolution is depthwise if it has as many groups as inputs, and more than
+    one. Linear layers are uniform within 1 / sqrt(fan_out). The scales of norms are 1, biases 0. A
+    convolution that replaces several parallel ones has the fan_out of one of them in its attribute
+    ``init_fan_out``.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Task-agnostic necks behind the supernet; the heads are mm's own."""
+"""Necks after the supernet, for any task of a kind; the heads are those of the mm libraries."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -33,7 +33,7 @@ def branches(name: str, value: object) -> tuple[int, ...]:
 
 @MODELS.register_module()
 class HRFusionNeck(TicketModule, BaseModule):
-    """All branches at the finest resolution, mixed by one block; for dense tasks.
+    """All branches at the finest resolution, mixed by one block, for dense tasks.
 
     Args:
         in_channels (Sequence[int]): Channels per branch, from fine to coarse.
@@ -79,15 +79,15 @@ class HRFusionNeck(TicketModule, BaseModule):
 
 @MODELS.register_module()
 class HRClassificationNeck(TicketModule, BaseModule):
-    """A chain over the branches down to one feature vector; for classification.
+    """A chain over the branches that ends in one feature vector, for classification.
 
     Args:
         in_channels (Sequence[int]): Channels per branch, from fine to coarse.
             Defaults to (18, 36, 72, 144).
-        head_channels (Sequence[int]): Channels that the branches are widened to.
+        head_channels (Sequence[int]): Channels to which the branches are widened.
             Defaults to (36, 72, 144, 320).
         out_channels (int): Length of the feature vector. Defaults to 1600.
-        dropout (float): Dropout ratio behind the pooling. Defaults to 0.2.
+        dropout (float): Dropout ratio after the pooling. Defaults to 0.2.
         kernel_sizes (Sequence[int]): Kernels of the blocks. Defaults to (3, 5, 7).
         expand_ratio (int): Hidden channels per kernel over input channels. Defaults to 4.
         norm_cfg (dict, optional): Config of the norm layers.

@@ -5,7 +5,7 @@ import warnings
 from st_mm.units.stock import *  # noqa: F403
 
 warnings.warn(
-    'st_mm.models.stock is now st_mm.units.stock; the old name goes with the next release',
+    'st_mm.models.stock is now st_mm.units.stock; the next release drops the old name',
     FutureWarning,
     stacklevel=2,
 )

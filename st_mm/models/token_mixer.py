@@ -13,13 +13,13 @@ from st_mm.arguments import integer
 from st_mm.units.loading import TicketModule, misfit
 from st_mm.units.owner import StateDict, UnitSlice, Widths, check_norm
 
-MAP_SIZE = 8  # side of the map that tokens see
+MAP_SIZE = 8  # side of the map from which tokens are made
 TOKEN_DIM = MAP_SIZE * MAP_SIZE  # a token is one value per position
 DROPOUT = 0.1
 
 
 class Attention(nn.Module):
-    """Single-head attention without biases; dropout on the attention weights."""
+    """Single-head attention without biases, with dropout on the attention weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, query: Tensor, memory: Tensor) -> Tensor:
-        """Let (B, L, D) queries attend to a (B, M, D) memory; returns (B, L, D)."""
+        """Let (B, L, D) queries attend to a (B, M, D) memory; return (B, L, D)."""
         q = self.query(query) * TOKEN_DIM**-0.5
         weights = (q @ self.key(memory).transpose(-2, -1)).softmax(-1)  # (B, L, M)
         mixed: Tensor = self.out(self.dropout(weights) @ self.value(memory))
@@ -38,7 +38,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Sequential):
-    """Two linear layers without biases, ReLU and dropout between them."""
+    """Two linear layers without biases, with ReLU and dropout between them."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -50,7 +50,7 @@ class FeedForward(nn.Sequential):
 
 
 class TransformerLayer(nn.Module):
-    """Attention and feed-forward, each with a residual and a norm behind it (post-norm)."""
+    """Attention and feed-forward, each with a residual and then a norm (post-norm)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,18 +69,18 @@ class TransformerLayer(nn.Module):
 
 @MODELS.register_module()
 class TokenMixer(TicketModule, BaseModule):
-    """Global context through a few tokens, added to the input (HR-NAS, CVPR 2021, Section 3.2).
+    """Global context from a few tokens, added to the input (HR-NAS, CVPR 2021, Section 3.2).
 
-    The input is resized to 8 x 8, gets two coordinate maps, and a 1x1 convolution turns its
-    channels into tokens of 64 positions; an encoder layer and a decoder layer with learned queries
-    mix them; a second 1x1 convolution turns tokens back into channels. A token is a search unit:
-    a row of the first convolution, a query, a column of the second one.
+    The input is resized to 8 x 8 and gets two coordinate maps. A 1x1 convolution turns its channels
+    into tokens of 64 positions. An encoder layer and a decoder layer with learned queries mix them,
+    and a second 1x1 convolution turns tokens back into channels. A token is a search unit: a row of
+    the first convolution, a query, and a column of the second convolution.
 
     Args:
         channels (int): Channels of the input and the output.
         tokens (int): Number of tokens. Defaults to 64.
-        norm_cfg (dict, optional): Config of the norm layers. Defaults to ``dict(type='BN')``, whose
-            eps 1e-5 and momentum 0.1 the published mixers have in every task.
+        norm_cfg (dict, optional): Config of the norm layers. Defaults to ``dict(type='BN')``: eps
+            1e-5 and momentum 0.1, as in the published mixers of every task.
         init_cfg (dict, optional): Initialization config. Defaults to None.
 
     Shape:
@@ -119,9 +119,9 @@ class TokenMixer(TicketModule, BaseModule):
         return x + F.interpolate(mixed, x.shape[-2:], mode='bilinear', align_corners=False)
 
     def _mix(self, x: Tensor) -> Tensor:
-        """Tokens, transformer, and back to (B, C, 8, 8)."""
+        """Make tokens, mix them, and turn them back into (B, C, 8, 8)."""
         batch = x.shape[0]
-        if not self.input_proj.out_channels:  # every token is gone; keep parameters in the graph
+        if not self.input_proj.out_channels:  # no token is left; keep parameters in the graph
             unused = sum(0 * p.sum() for p in self.parameters())
             return x.new_zeros(batch, self.channels, MAP_SIZE, MAP_SIZE) + unused
         small = F.interpolate(x, (MAP_SIZE, MAP_SIZE), mode='bilinear', align_corners=False)
@@ -134,7 +134,7 @@ class TokenMixer(TicketModule, BaseModule):
 
     @staticmethod
     def _coordinates(like: Tensor) -> Tensor:
-        """Column and row index of each position, standardized, as (B, 2, 8, 8)."""
+        """Give the standardized column and row index of each position, as (B, 2, 8, 8)."""
         index = torch.arange(MAP_SIZE, dtype=like.dtype, device=like.device)
         index = (index - index.mean()) / index.std(correction=0)
         rows, columns = torch.meshgrid(index, index, indexing='ij')
@@ -144,41 +144,41 @@ class TokenMixer(TicketModule, BaseModule):
 
     @property
     def unit_bn(self) -> nn.BatchNorm2d:
-        """The BN behind the input projection: its scale is the tokens' importance."""
+        """Return the BN after the input projection: its scale is the tokens' importance."""
         norm: nn.BatchNorm2d = self.input_norm
         return norm
 
     def unit_groups(self) -> dict[str, int]:
-        """Tokens alive."""
+        """Count the tokens alive."""
         return {'tokens': self.input_proj.out_channels}
 
     def unit_slices(self) -> list[UnitSlice]:
-        """The tensors that have one entry per token."""
+        """List the tensors that have one entry per token."""
         norm = (f'input_norm.{name}' for name in ('weight', 'bias', 'running_mean', 'running_var'))
         slices = [UnitSlice(name, 0) for name in ('input_proj.weight', 'queries', *norm)]
         return [*slices, UnitSlice('output_proj.weight', 1)]
 
     def unit_macs(self, input_size: tuple[int, int]) -> Tensor:
-        """MACs saved by removing one token, given the tokens now alive.
+        """Compute the MACs saved by removing one of the tokens that are alive now.
 
         Args:
             input_size (tuple[int, int]): Unused: tokens see a map of fixed size.
 
         Returns:
-            Tensor: (units,) float64; attention is quadratic in the tokens, so the figure falls
-            as tokens go.
+            Tensor: (units,) float64. Attention is quadratic in the number of tokens, so the figure
+            falls with each token that is removed.
         """
         tokens = self.input_proj.out_channels
         saved = self.mixer_macs(tokens) - self.mixer_macs(tokens - 1) if tokens else 0
         return torch.full((tokens,), float(saved), dtype=torch.float64)
 
     def saved_macs(self, input_size: tuple[int, int], dead: Tensor) -> float:
-        """MACs that removing the dead tokens together saves."""
+        """Compute the MACs that removing the dead tokens together saves."""
         tokens = self.input_proj.out_channels
         return float(self.mixer_macs(tokens) - self.mixer_macs(tokens - int(dead.sum())))
 
     def mixer_macs(self, tokens: int) -> int:
-        """MACs of the mixer with a number of tokens: two projections, two layers."""
+        """Compute the MACs of the mixer for a number of tokens: two projections, two layers."""
         dim = TOKEN_DIM
         projections = (2 * self.channels + 2) * dim * tokens
         attention = 2 * (2 * dim * tokens**2 + 4 * dim**2 * tokens)
@@ -186,27 +186,27 @@ class TokenMixer(TicketModule, BaseModule):
         return projections + attention + feed_forward
 
     def absorb_units(self, dead: Tensor) -> None:
-        """Do nothing: a dead token is a constant key in a softmax, which no later layer can hold.
+        """Do nothing: a dead token is a constant key in a softmax, which cannot be folded.
 
         Args:
             dead (Tensor): (units,) bool, the tokens about to be removed.
         """
 
     def sync_units(self) -> None:
-        """Read the layers' channel counts off their weights."""
+        """Set the layers' channel counts to the shapes of their weights."""
         tokens = self.input_proj.weight.shape[0]
         self.input_proj.out_channels = self.output_proj.in_channels = tokens
         self.input_norm.num_features = tokens
 
     def widths_in(self, state_dict: StateDict, prefix: str) -> Widths:
-        """Read off how many tokens the mixer has in a state dict.
+        """Read how many tokens the mixer has in a state dict.
 
         Args:
             state_dict (Mapping[str, Tensor]): What is being loaded.
             prefix (str): Prefix of the mixer's keys.
 
         Returns:
-            Mapping[str, int]: The tokens; the present ones where it has no queries.
+            Mapping[str, int]: The tokens; the present number if it has no queries.
 
         Raises:
             RuntimeError: If there are more tokens there than the config gives the mixer.

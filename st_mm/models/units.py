@@ -5,7 +5,7 @@ import warnings
 from st_mm.units.owner import *  # noqa: F403
 
 warnings.warn(
-    'st_mm.models.units is now st_mm.units.owner; the old name goes with the next release',
+    'st_mm.models.units is now st_mm.units.owner; the next release drops the old name',
     FutureWarning,
     stacklevel=2,
 )
