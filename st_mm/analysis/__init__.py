@@ -1,1 +1,1 @@
-"""What came of it: reports, comparisons, tables and plots."""
+"""What training has led to: reports, comparisons, tables and plots."""

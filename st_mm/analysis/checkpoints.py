@@ -1,4 +1,4 @@
-"""A checkpoint as its models: the supernet of its config, and the ticket with its weights."""
+"""Opening a checkpoint: the supernet of its config, and the ticket with its weights."""
 
 import copy
 import re
@@ -17,8 +17,8 @@ from st_mm.units.loading import check_fit
 Shape = tuple[int, int, int]
 
 TIMESTAMP = re.compile(r'_\d{8}_\d{6}$')
-GIT_HASH = re.compile(r'([0-9a-f]{40}|unknown)$')  # mmengine glues it to its version
-# transforms that decide the size of a training picture -> argument, whether it is (height, width)
+GIT_HASH = re.compile(r'([0-9a-f]{40}|unknown)$')  # mmengine appends it to its version
+# transforms that set the size of a training picture -> argument, whether it is (height, width)
 CROPS = dict(
     RandomCrop=('crop_size', True),
     CenterCrop=('crop_size', True),
@@ -34,8 +34,8 @@ class Facts:
 
     Attributes:
         path (str): The file.
-        size (int): Its bytes.
-        published (bool): Whether only ``meta`` and ``state_dict`` are left of the training.
+        size (int): Size of the file in bytes.
+        published (bool): Whether it has nothing but ``meta`` and ``state_dict``.
         config (str): Name of the config.
         dataset (str): Type, folder and classes of the training data.
         epoch (int, optional): Epochs done.
@@ -61,8 +61,8 @@ class Opened:
         facts (Facts): Where it comes from.
         config (Config): The config it was trained with.
         ticket (Ticket, optional): Its record, if it has one.
-        supernet (nn.Module): What the config builds, with every unit alive.
-        model (nn.Module): The same with the shapes and the weights of the checkpoint.
+        supernet (nn.Module): The model that the config builds, with every unit alive.
+        model (nn.Module): The same model with the shapes and weights of the checkpoint.
     """
 
     facts: Facts
@@ -85,8 +85,8 @@ def open_checkpoint(path: str | Path) -> Opened:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no mm checkpoint, its config builds no model, or its weights do not
-            fit that model.
+        ValueError: If it is not an mm checkpoint, its config does not build a model, or its
+            weights do not fit that model.
     """
     checkpoint = load_checkpoint(path)
     meta = checkpoint['meta']
@@ -124,7 +124,7 @@ def build_model(config: Config) -> nn.Module:
         config (Config): A whole config of mmseg, mmpose, mmpretrain or another mm library.
 
     Returns:
-        nn.Module: The model, not initialized by its ``init_cfg``.
+        nn.Module: The model; its ``init_cfg`` has not been applied.
 
     Raises:
         ValueError: If the config has no model.
@@ -143,7 +143,7 @@ def build_model(config: Config) -> nn.Module:
 
 
 def load_strictly(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
-    """Load weights whose names and shapes are just those of the model, units aside.
+    """Load weights whose names and shapes are exactly those of the model, units aside.
 
     Args:
         model (nn.Module): Takes the widths and the values, in place.
@@ -158,18 +158,18 @@ def load_strictly(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
 
 
 def find_input_shape(config: Config, ticket: Ticket | None) -> Shape:
-    """The input at which MACs are counted unless somebody says otherwise.
+    """Find the input at which MACs are counted by default.
 
     Args:
         config (Config): The config of the training.
-        ticket (Ticket, optional): The record; the SearchHook's ``input_shape`` comes first.
+        ticket (Ticket, optional): The record; its SearchHook's ``input_shape`` has priority.
 
     Returns:
         tuple[int, int, int]: Channels, height and width: the SearchHook's, or that of the
         training pictures by ``data_preprocessor.size`` or the last crop of the pipeline.
 
     Raises:
-        ValueError: If none of these is there.
+        ValueError: If there is none of these.
     """
     if ticket and 'SearchHook' in ticket.config:
         channels, height, width = ticket.config['SearchHook']['input_shape']
@@ -191,7 +191,7 @@ def find_input_shape(config: Config, ticket: Ticket | None) -> Shape:
 
 
 def _pair(size: Any, upright: bool = True) -> tuple[int, int]:
-    """(height, width) of a config's size: one number, (height, width), or (width, height)."""
+    """Read (height, width) from a size: one number, (height, width), or (width, height)."""
     if isinstance(size, int):
         return size, size
     first, second = size
@@ -199,7 +199,7 @@ def _pair(size: Any, upright: bool = True) -> tuple[int, int]:
 
 
 def _transforms(node: Any) -> Iterator[Mapping[str, Any]]:
-    """Every dict with a type inside a dataloader's config, in order."""
+    """Yield every dict with a type inside a dataloader's config, in order."""
     if isinstance(node, Mapping):
         if isinstance(node.get('type'), str):
             yield node
@@ -210,10 +210,10 @@ def _transforms(node: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _describe_data(config: Config, meta: Mapping[str, Any]) -> str:
-    """The data set in words: type, folder, what is predicted."""
+    """Describe the data set in words: type, folder, what is predicted."""
     loader = config.get('train_dataloader') or config.get('test_dataloader') or {}
     dataset = loader.get('dataset') or {}
-    while 'dataset' in dataset:  # RepeatDataset and its kind
+    while 'dataset' in dataset:  # RepeatDataset and similar wrappers
         dataset = dataset['dataset']
     words = [str(dataset.get('type', 'unknown'))]
     if dataset.get('data_root'):

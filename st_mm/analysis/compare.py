@@ -21,12 +21,12 @@ class Overlap:
     """What two tickets have kept of the same things: units, or weights.
 
     Attributes:
-        name (str): The unit owner, or the layer; empty for all of them.
-        total (int): Things that there were to keep: the units of the supernet, or the weights that
-            neither ticket has lost with its units.
+        name (str): The unit owner or the layer; empty for all together.
+        total (int): Number of things that could be kept: the units of the supernet, or the weights
+            of units that both tickets have.
         both (int): Kept by both tickets.
-        first_only (int): Kept by the first alone.
-        second_only (int): Kept by the second alone.
+        first_only (int): Kept only by the first.
+        second_only (int): Kept only by the second.
     """
 
     name: str
@@ -37,17 +37,17 @@ class Overlap:
 
     @property
     def flips(self) -> int:
-        """Things that one ticket has kept and the other has not."""
+        """Count the things that one ticket has kept and the other has not."""
         return self.first_only + self.second_only
 
     @property
     def iou(self) -> float:
-        """Kept by both, as a share of those kept by either; 1 if none is."""
+        """Compute the share kept by both among those kept by either; 1 if nothing is kept."""
         either = self.both + self.flips
         return self.both / either if either else 1.0
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures in plain types, flips and IoU included."""
+        """Return the figures in plain types, with flips and IoU."""
         return dict(asdict(self), flips=self.flips, iou=self.iou)
 
 
@@ -72,7 +72,7 @@ class Comparison:
     densities: tuple[float | None, float | None]
 
     def to_dict(self) -> dict[str, Any]:
-        """The comparison in plain types, for JSON."""
+        """Return the comparison in plain types, for JSON."""
         return dict(
             blocks=[row.to_dict() for row in self.blocks],
             units=self.units.to_dict(),
@@ -144,14 +144,14 @@ def _shapes(model: nn.Module) -> Mapping[str, Any]:
 
 
 def _cut(cuts: Mapping[str, Cut], name: str, weight: Tensor) -> Cut:
-    """The cut of a weight; one that loses nothing where its units are all there."""
+    """Return the cut of a weight; one that removes nothing if all its units are there."""
     return cuts.get(name) or Cut(0, torch.arange(weight.shape[0]))
 
 
 def _kept(
     ticket: Ticket, weights: Mapping[str, Tensor], cuts: Mapping[str, Cut]
 ) -> dict[str, Tensor]:
-    """Masks of a ticket in the shapes of the supernet, False where it has lost the unit."""
+    """Expand a ticket's masks to the supernet's shapes, False where the unit is removed."""
     kept = {}
     for name, weight in weights.items():
         cut = _cut(cuts, name, weight)

@@ -31,7 +31,7 @@ class Event:
         kind (str): ``'search'``, ``'prune'``, ``'reactivate'`` or ``'refit'``.
         x (float): When.
         taken (bool): False for a search step that removed nothing.
-        density (float, optional): Density after it, where it changes that.
+        density (float, optional): Density after it, if the event changes it.
     """
 
     kind: str
@@ -86,11 +86,11 @@ def read_curves(path: str | Path) -> Curves:
         path (str | Path): A work dir, or a ``scalars.json`` of mmengine's ``LocalVisBackend``.
 
     Returns:
-        Curves: Time runs in epochs where the log knows them, else in iterations.
+        Curves: Time is in epochs if the log has them, else in iterations.
 
     Raises:
         FileNotFoundError: If there are no scalars.
-        ValueError: If a file is no scalars file, or holds no training loss.
+        ValueError: If a file is not a scalars file, or has no training loss.
     """
     path = Path(path)
     files = [path] if path.is_file() else sorted(path.glob('*/vis_data/scalars.json'))
@@ -106,14 +106,14 @@ def read_curves(path: str | Path) -> Curves:
 
 
 def build_curves(name: str, runs: Iterable[list[Line]], record: Record | None = None) -> Curves:
-    """Join the logs of a training's runs and sort what they hold.
+    """Join the logs of a training's runs, and sort their contents.
 
     Args:
         name (str): Name of the training.
-        runs (Iterable[list[dict]]): The scalars of each run, the oldest run first; from its first
+        runs (Iterable[list[dict]]): The scalars of each run, the oldest run first. From its first
             iteration on, a later run replaces the earlier ones.
-        record (Record, optional): What a checkpoint says: its events replace those logged up to
-            it, and it knows how many iterations an epoch has.
+        record (Record, optional): What a checkpoint says. Its events replace the logged ones up to
+            its time, and it says how many iterations an epoch has.
 
     Returns:
         Curves: The joined curves.
@@ -143,7 +143,7 @@ def build_curves(name: str, runs: Iterable[list[Line]], record: Record | None = 
         start = ours[0]['epoch'] if in_epochs else first['step']
         validation = [line for line in validation if line['step'] < start] + checks
     if not train:
-        raise ValueError(f'the log of {name} holds no training loss yet')
+        raise ValueError(f'the log of {name} has no training loss yet')
 
     per_epoch = 1.0
     if by_epoch:
@@ -173,7 +173,7 @@ def build_curves(name: str, runs: Iterable[list[Line]], record: Record | None = 
 
 
 def _read_lines(path: Path) -> list[Line]:
-    """The scalars of one run; a last line that a kill has cut off is left out."""
+    """Read the scalars of one run, without a last line that a kill has cut off."""
     lines: list[Line] = []
     texts = path.read_text(errors='replace').splitlines()
     for number, text in enumerate(texts, 1):
@@ -182,9 +182,9 @@ def _read_lines(path: Path) -> list[Line]:
         except json.JSONDecodeError as error:
             if number == len(texts) and lines:
                 break
-            raise ValueError(f'{path} is no scalars file: line {number}: {error}') from error
+            raise ValueError(f'{path} is not a scalars file: line {number}: {error}') from error
         if not isinstance(line, dict):
-            raise ValueError(f'{path} is no scalars file: line {number} is no JSON object')
+            raise ValueError(f'{path} is not a scalars file: line {number} is not a JSON object')
         lines.append(line)
     return lines
 
@@ -206,14 +206,14 @@ def _metric_of(line: Line) -> str | None:
 
 
 def _kind_of(line: Line) -> str | None:
-    """Kind of the event that a line logs; None for another line."""
+    """Tell the kind of event that a line logs; None for another line."""
     names = [name for name in line if name != 'step']
     kinds = {name.partition('/')[0] for name in names}
     return kinds.pop() if len(kinds) == 1 and kinds <= set(KINDS) and 'step' in line else None
 
 
 def _iterations_per_epoch(train: list[Line]) -> float:
-    """Iterations of an epoch, from the distance between the first lines of two epochs."""
+    """Compute the iterations of an epoch from the first lines of two epochs."""
     first: dict[int, int] = {}
     for line in train:
         first.setdefault(line['epoch'], line['step'])
@@ -230,9 +230,9 @@ def _series(lines: Iterable[Line], key: str, per_epoch: float) -> Series:
 
 
 def _density(train: list[Line], events: list[Event], per_epoch: float) -> Series:
-    """Density from its start over each event that changes it.
+    """Follow the density from its start over each event that changes it.
 
-    Events come before training lines, which follow an event only at the next log interval.
+    Events have priority over training lines, which show a change only at the next log interval.
     """
     points = {event.x: event.density for event in events if event.density is not None}
     start = next((line for line in train if 'prune/density' in line), None)

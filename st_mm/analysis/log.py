@@ -13,13 +13,13 @@ TIMES = ('data_time', 'time')  # mmengine lists them among the metrics
 
 @dataclass(frozen=True)
 class Step:
-    """A line of the training: so far it has come.
+    """A line of the training: how far it is.
 
     Attributes:
-        epoch (int): The epoch that runs, counted from 1.
+        epoch (int): The present epoch, counted from 1.
         iteration (int): Iterations done in it.
         per_epoch (int): Iterations of an epoch.
-        loss (float, optional): Training loss; None where the line has none.
+        loss (float, optional): Training loss; None if the line has none.
     """
 
     epoch: int
@@ -29,7 +29,7 @@ class Step:
 
     @property
     def epochs(self) -> float:
-        """Epochs done, with the part of the one that runs."""
+        """Count the epochs done, with the part of the present one."""
         return self.epoch - 1 + self.iteration / self.per_epoch
 
 
@@ -60,7 +60,7 @@ def read_line(line: str) -> Step | Scores | Event | None:
         line (str): As mmengine's logger prints it, with or without a line break.
 
     Returns:
-        Step | Scores | Event | None: What it tells; None for every other line.
+        Step | Scores | Event | None: What the line says; None for every other line.
     """
     if found := STEP.search(line):
         epoch, iteration, per_epoch, loss = found.groups()
@@ -83,7 +83,7 @@ def last_step(text: str) -> Step | None:
         text (str): Its output so far.
 
     Returns:
-        Step | None: What its last such line tells; None before the first.
+        Step | None: What the last such line says; None before the first one.
     """
     for line in reversed(text.splitlines()):
         if isinstance(found := read_line(line), Step):

@@ -7,9 +7,9 @@ def scaled(number: float, digits: int | None = 4) -> str:
     """Write MACs, or parameters, with a decimal prefix.
 
     Args:
-        number (float): How many; not negative.
-        digits (int, optional): Significant digits. None for those that the number has and no more,
-            for a figure that somebody has published. Defaults to 4.
+        number (float): The number; not negative.
+        digits (int, optional): Significant digits. None writes only the digits that the number
+            has, as for a published figure. Defaults to 4.
 
     Returns:
         str: ``'61.84 G'``; a number below a thousand has no prefix.

@@ -50,7 +50,7 @@ def _scores(names: tuple[str, ...], values: tuple[float, ...]) -> Mapping[str, f
 
 
 def _ladder() -> Iterator[Result]:
-    """Table 1: the ablation of two-in-one training, PP, IR and retraining."""
+    """Yield Table 1: the ablation of two-in-one training, PP, IR and retraining."""
     both: tuple[tuple[str, tuple[float, ...], tuple[float, ...]], ...] = (
         ('S+P (Mag.)', (42.12, 50.49, 87.45), (5.04, 4.69, 5.89, 10.67)),
         ('S+P (Mag.) w/ RT', (51.03, 59.61, 90.88), (48.63, 46.82, 51.74, 53.38)),
@@ -66,7 +66,7 @@ def _ladder() -> Iterator[Result]:
 
 
 def _transfer() -> Iterator[Result]:
-    """Table 2: tickets of one data set fine-tuned on another, at 90 %."""
+    """Yield Table 2: tickets of one data set fine-tuned on another, at 90 %."""
     lines: tuple[tuple[str, str, str, float, float, tuple[float, ...]], ...] = (
         ('Cityscapes', 'S+P (Grad.)', '', 0.13, 203, (8.41, 12.39, 56.77)),
         ('Cityscapes', 'S+P (Mag.)', '', 0.13, 203, (42.12, 50.49, 87.45)),
@@ -84,7 +84,7 @@ def _transfer() -> Iterator[Result]:
 
 
 def _others() -> Iterator[Result]:
-    """Tables 3-6: against the networks of others, on each of the four data sets."""
+    """Yield Tables 3-6: against the networks of others, on each of the four data sets."""
     yield from _rivals(
         3,
         'ImageNet',
@@ -146,7 +146,7 @@ def _rivals(
 
 
 def _random() -> Iterator[Result]:
-    """Table 7: masks at random places (RP) and weights drawn anew (RR-Init)."""
+    """Yield Table 7: masks at random places (RP) and weights drawn anew (RR-Init)."""
     columns = (
         ('Cityscapes', 0.8, 405, 397),
         ('Cityscapes', 0.9, 203, 200),
@@ -194,7 +194,7 @@ def _random() -> Iterator[Result]:
 
 
 def _random_transfer() -> Iterator[Result]:
-    """Table 8: the same for transferred tickets, at 90 %."""
+    """Yield Table 8: the same for transferred tickets, at 90 %."""
     lines: tuple[tuple[str, str, str, tuple[float, ...]], ...] = (
         ('Cityscapes', 'ADE20K', 'ST w/ RP', (10.51, 14.42, 61.28)),
         ('Cityscapes', 'ADE20K', 'ST w/ RR-Init', (46.19, 54.92, 90.88)),
@@ -209,7 +209,7 @@ def _random_transfer() -> Iterator[Result]:
 
 
 def _rewinding() -> Iterator[Result]:
-    """Table 9: a ticket trained again from weights of different times, at 90 %."""
+    """Yield Table 9: a ticket trained again from weights of different times, at 90 %."""
     lines: tuple[tuple[str, tuple[float, ...], tuple[float, ...]], ...] = (
         ('ST w/ RR-Init', (52.96, 62.66, 91.91), (19.49, 28.46, 67.26)),
         ('ST w/ LT-Init', (59.63, 70.24, 93.33), (25.32, 36.76, 71.33)),
@@ -223,7 +223,7 @@ def _rewinding() -> Iterator[Result]:
 
 
 def _inference() -> Iterator[Result]:
-    """Table 10: speed on Cityscapes."""
+    """Yield Table 10: speed on Cityscapes."""
     lines: tuple[tuple[str, float | None, float | None, float | None, tuple[float, ...]], ...] = (
         ('BiSeNet', None, 5.8 * M, 6.6 * G, (69.00, 105.8, 180.8)),
         ('DF1-Seg-d8', None, None, None, (71.40, 136.9, 181.7)),

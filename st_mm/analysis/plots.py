@@ -1,4 +1,4 @@
-"""Figures: training curves, and predictions beside the truth."""
+"""Figures: training curves, and predictions next to the truth."""
 
 import io
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from st_mm.files import write_atomically
 
 from .curves import Curves, Series
 
-# Okabe and Ito's colours, told apart with any colour vision; markers say the same
+# colours of Okabe and Ito, for any colour vision; markers carry the same information
 BLUE, ORANGE, GREEN, PURPLE, BLACK = '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#222222'
 EVENTS = dict(
     search=('search', BLUE, 'o'),
@@ -42,7 +42,7 @@ class Prediction:
 
     Attributes:
         image (np.ndarray): (H, W, 3) uint8, RGB.
-        truth (np.ndarray): (H, W) class indices; what is no class is not evaluated.
+        truth (np.ndarray): (H, W) class indices; an index that is not a class is not evaluated.
         prediction (np.ndarray): (H, W) class indices.
     """
 
@@ -54,13 +54,13 @@ class Prediction:
 def plot_training(curves: Curves) -> Figure:
     """Draw loss, score, density and units over one time axis, events marked.
 
-    Panels of quantities that were not logged are left out.
+    Quantities that were not logged have no panel.
 
     Args:
         curves (Curves): What was logged.
 
     Returns:
-        Figure: Panels one below the other; a strip of the events above them.
+        Figure: Panels one below the other, and a strip of the events above them.
     """
     panels = [('training loss', curves.loss, PURPLE, False)]
     if curves.metric is not None:
@@ -99,7 +99,7 @@ def _end(curves: Curves) -> float:
 
 
 def _draw_strip(axis: Any, curves: Curves, kinds: Sequence[str]) -> None:
-    """One row of markers per kind of event: the legend of the lines below."""
+    """Draw a row of markers per kind of event: the legend of the lines below."""
     for row, kind in enumerate(reversed(kinds)):
         _, colour, marker = EVENTS[kind]
         for taken in (True, False):
@@ -200,7 +200,7 @@ def plot_predictions(
 
 
 def paint(labels: Array, palette: Array) -> Array:
-    """Colour (H, W) labels with a (classes, 3) palette; what is no class becomes black."""
+    """Colour (H, W) labels with a (classes, 3) palette; indices that are not classes are black."""
     colours = np.zeros((max(int(labels.max()), len(palette)) + 1, 3), np.uint8)
     colours[: len(palette)] = palette
     painted: Array = colours[labels]
@@ -208,11 +208,11 @@ def paint(labels: Array, palette: Array) -> Array:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Save a figure as PNG, whole or not at all.
+    """Save a figure as PNG, completely or not at all.
 
     Args:
         figure (Figure): The figure.
-        path (str | Path): Where to.
+        path (str | Path): The file.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png', dpi=DPI)

@@ -18,23 +18,23 @@ SPLITS = ('test', 'val', 'train')
 def predict(
     config: str | Path, checkpoint: str | Path, split: str = 'test', number: int = 4
 ) -> tuple[list[Prediction], dict[str, Any]]:
-    """Segment pictures spread evenly over a split of the data set.
+    """Segment some pictures, spread evenly over a split of the data set.
 
     Args:
         config (str | Path): Config of a segmentation model.
         checkpoint (str | Path): Its weights.
-        split (str): Whose dataloader names the data: ``'test'``, ``'val'`` or ``'train'``.
+        split (str): Which dataloader names the data: ``'test'``, ``'val'`` or ``'train'``.
             Defaults to ``'test'``.
-        number (int): Pictures, or as many as there are. Defaults to 4.
+        number (int): Number of pictures; fewer if the split has fewer. Defaults to 4.
 
     Returns:
         tuple[list[Prediction], dict]: The pictures with labels, and the ``metainfo`` of the data
         set with ``classes`` and ``palette``.
 
     Raises:
-        FileNotFoundError: If the config, the checkpoint or the data are not there.
+        FileNotFoundError: If the config, the checkpoint or the data are missing.
         RuntimeError: If the weights do not fit the model.
-        ValueError: If the checkpoint is truncated, the config is not one of mmseg with such a
+        ValueError: If the checkpoint is truncated, the config is not an mmseg config with such a
             dataloader, or the split is empty.
     """
     from mmseg.apis import inference_model, init_model  # an optional library
@@ -44,7 +44,7 @@ def predict(
     check_checkpoint(checkpoint)
     settings = Config.fromfile(config)
     if settings.get('default_scope') != 'mmseg' or f'{split}_dataloader' not in settings:
-        raise ValueError(f'{config} is no mmseg config with a {split}_dataloader')
+        raise ValueError(f'{config} is not an mmseg config with a {split}_dataloader')
     dataset = build_truth(settings[f'{split}_dataloader'].dataset)
     if not len(dataset):
         raise ValueError(f'the {split} split of {config} is empty: check data_root')
@@ -61,13 +61,13 @@ def predict(
 
 
 def build_truth(config: Any) -> Any:
-    """Build a data set that gives pictures and labels as they lie on the disk.
+    """Build a data set that gives pictures and labels as they are on the disk.
 
     Args:
-        config (ConfigDict): Config of a mmseg data set; wrappers around it are taken off.
+        config (ConfigDict): Config of an mmseg data set; wrappers around it are removed.
 
     Returns:
-        BaseSegDataset: The data set, its pipeline just loading.
+        BaseSegDataset: The data set, with a pipeline that only loads.
     """
     while 'dataset' in config:
         config = config.dataset

@@ -1,4 +1,4 @@
-"""What a ticket has kept: a report over its blocks and layers, as plain values."""
+"""A report on what a ticket has kept, over its blocks and layers, as plain values."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from st_mm.units import find_owners
 
 @dataclass(frozen=True)
 class Kept:
-    """Search units: how many are alive, of how many the supernet has."""
+    """Search units: how many are alive, and how many the supernet has."""
 
     alive: int
     total: int
@@ -31,26 +31,26 @@ class Cost:
 
 @dataclass(frozen=True)
 class Prunable:
-    """Weights that pruning may mask: how many there are, and how many are not zero."""
+    """Weights that pruning may mask: their number, and how many are not zero."""
 
     total: int
     nonzero: int
 
     @property
     def density(self) -> float | None:
-        """Share that is not zero; None where there are no such weights."""
+        """Compute the share that is not zero; None if there are no such weights."""
         return self.nonzero / self.total if self.total else None
 
 
 @dataclass(frozen=True)
 class BlockRow:
-    """A part of the network: a unit owner, or layers that belong to none.
+    """A part of the network: a unit owner, or layers outside of owners.
 
     Attributes:
         name (str): Name of the module.
         units (dict[str, Kept]): Search units by group (kernel, tokens); empty for other parts.
-        structural (Cost): As the checkpoint's tensors are shaped.
-        nonzero (Cost): Without what is zero.
+        structural (Cost): By the shapes of the checkpoint's tensors.
+        nonzero (Cost): Without the zeros.
         weights (Prunable): Its prunable weights.
     """
 
@@ -62,7 +62,7 @@ class BlockRow:
 
     @property
     def dead(self) -> bool:
-        """Whether the part owned search units and has none left."""
+        """Tell whether the part owned search units and has none left."""
         return bool(self.units) and not any(kept.alive for kept in self.units.values())
 
 
@@ -88,7 +88,7 @@ class LayerRow:
 
     @property
     def density(self) -> float | None:
-        """Share of the weight that is not zero; None for a layer without any."""
+        """Compute the share of the weight that is not zero; None for a weight without elements."""
         total = torch.Size(self.shape).numel()
         return self.nonzero / total if total else None
 
@@ -99,11 +99,11 @@ class Totals:
 
     Attributes:
         dense (Cost): The supernet of the config.
-        structural (Cost): What the search has left of it.
-        nonzero (Cost): What search and pruning have left of it.
+        structural (Cost): The network after the search.
+        nonzero (Cost): The network after search and pruning.
         weights (Prunable): Prunable weights after the search.
         units (Kept): Search units of all owners.
-        owners (Kept): Owners of search units that have any.
+        owners (Kept): Owners that have units left.
     """
 
     dense: Cost
@@ -115,10 +115,10 @@ class Totals:
 
     @property
     def approximate_macs(self) -> int:
-        """MACs * (1 - p), the published code's approximation of the MACs after pruning.
+        """Compute MACs * (1 - p), the published approximation of the MACs after pruning.
 
-        p is the share of prunable weights that is zero; the approximation takes the MACs to
-        shrink as the weights do, wherever in the network they are.
+        p is the share of prunable weights that is zero. The approximation assumes that MACs shrink
+        as the number of weights does, at every place in the network.
         """
         density = self.weights.density
         return round(self.structural.macs * (1.0 if density is None else density))
@@ -126,13 +126,13 @@ class Totals:
 
 @dataclass(frozen=True)
 class TicketReport:
-    """A report over a network and what it was before.
+    """A report on a network and on the supernet it comes from.
 
     Attributes:
         model (str): Type of the model.
         input_shape (tuple[int, ...]): (channels, height, width) at which MACs are counted.
-        blocks (tuple[BlockRow, ...]): Every part, in the order of the network; they add up to
-            the totals.
+        blocks (tuple[BlockRow, ...]): Every part, in the order of the network; their sum is the
+            totals.
         layers (tuple[LayerRow, ...]): Every convolution and linear layer.
         totals (Totals): The whole network.
     """
@@ -144,7 +144,7 @@ class TicketReport:
     totals: Totals
 
     def to_dict(self) -> dict[str, Any]:
-        """The report in plain types, for JSON, densities included."""
+        """Return the report in plain types, for JSON, with densities."""
         plain = asdict(self)
         for entry, block in zip(plain['blocks'], self.blocks, strict=True):
             entry['dead'] = block.dead
@@ -162,10 +162,10 @@ def report(
     """Compare a network with the supernet it comes from.
 
     Args:
-        supernet (nn.Module): The model as its config builds it, every unit alive.
-        model (nn.Module): The same with the shapes and weights of a checkpoint.
-        ticket (Ticket, optional): The record of the checkpoint: names the weights that pruning
-            skips, and must agree with the weights. None for a checkpoint without one.
+        supernet (nn.Module): The model that its config builds, every unit alive.
+        model (nn.Module): The same model with the shapes and weights of a checkpoint.
+        ticket (Ticket, optional): The record of the checkpoint. It says which weights pruning
+            skips, and must agree with the weights. None for a checkpoint without a record.
         input_shape (Sequence[int]): (channels, height, width) of the picture that MACs are
             counted for.
 
@@ -198,7 +198,7 @@ def report(
 
 
 def population(model: nn.Module, ticket: Ticket | None) -> dict[str, Tensor]:
-    """The weights that densities count: those that a ticket's pruning may have masked.
+    """Collect the weights that densities count: those that the pruning may have masked.
 
     Args:
         model (nn.Module): The model.
@@ -208,7 +208,7 @@ def population(model: nn.Module, ticket: Ticket | None) -> dict[str, Tensor]:
         dict[str, Tensor]: Weights by name.
     """
     config = {} if ticket is None else ticket.config
-    if ticket is not None and 'FixedMaskHook' in config:  # it masks what has been pruned before
+    if ticket is not None and 'FixedMaskHook' in config:  # it holds the masks of an earlier pruning
         return {name: w for name, w in prunable_weights(model).items() if name in ticket.masks}
     hooks = [config[name] for name in ('ProgressivePruneHook', 'PruneHook') if name in config]
     hook = hooks[0] if hooks else {}
@@ -221,8 +221,8 @@ def _check_masks(ticket: Ticket, weights: Mapping[str, Tensor]) -> None:
     for name, entry in ticket.masks.items():
         if name not in weights or list(weights[name].shape) != list(entry['shape']):
             raise ValueError(
-                f"the ticket record has a mask of shape {entry['shape']} for '{name}', which is no "
-                'prunable weight of that shape: the checkpoint was edited'
+                f"the ticket record has a mask of shape {entry['shape']} for '{name}', which is "
+                'not a prunable weight of that shape: the checkpoint was edited'
             )
         if revived := int(torch.count_nonzero(weights[name].detach()[~ticket.mask(name)])):
             raise ValueError(
@@ -239,7 +239,7 @@ def _prunable(weights: Mapping[str, Tensor]) -> Prunable:
 
 
 def _part_of(name: str, owners: Collection[str]) -> str:
-    """The part that a module belongs to: its innermost owner, else the child of a model's part."""
+    """Find the part of a module: its innermost owner, else the child of the model's part."""
     parts = name.split('.')
     for depth in range(len(parts), -1, -1):
         if (outer := '.'.join(parts[:depth])) in owners:

@@ -1,4 +1,4 @@
-"""A table as a value: its cells are said once, and shown in a terminal, in Markdown or in HTML."""
+"""A table as a value, which can be shown in a terminal, in Markdown or in HTML."""
 
 import re
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ class Table:
 
     Attributes:
         header (tuple[str, ...]): Names of the columns.
-        rows (tuple[tuple[str, ...], ...]): The cells, as long as the header.
-        title (str): What stands above; empty for nothing. Defaults to ``''``.
-        notes (tuple[str, ...]): What stands below, a paragraph each. Defaults to ``()``.
-        text (frozenset[int]): Columns of words, aligned left; all others are figures, aligned
+        rows (tuple[tuple[str, ...], ...]): The cells; each row is as long as the header.
+        title (str): Text above the table; empty for no title. Defaults to ``''``.
+        notes (tuple[str, ...]): Texts below the table, a paragraph each. Defaults to ``()``.
+        text (frozenset[int]): Columns of words, aligned left. All others are figures, aligned
             right. Defaults to the first column.
     """
 
@@ -43,7 +43,7 @@ class Table:
         """Show the table in a terminal.
 
         Returns:
-            RenderableType: What rich's console prints; the notes come after the table.
+            RenderableType: For rich's console; the notes come after the table.
         """
         table = rich.table.Table(
             title=Text(self.title) if self.title else None,
@@ -103,5 +103,5 @@ class Table:
 
 
 def _in_markdown(cell: str) -> str:
-    """A cell whose signs do not end it."""
+    """Escape the signs that would end a cell."""
     return MARKDOWN_SIGNS.sub(r'\\\1', cell)

@@ -20,7 +20,7 @@ DEAD = '✗'
 
 
 def header(facts: Facts, ticket: Ticket | None) -> RenderableType:
-    """Where a checkpoint comes from, and how it was drawn.
+    """Show where a checkpoint comes from, and how it was drawn.
 
     Args:
         facts (Facts): Its origin.
@@ -57,13 +57,13 @@ def header(facts: Facts, ticket: Ticket | None) -> RenderableType:
 
 
 def describe_schedule(config: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The hooks of a ticket record in words, a line each.
+    """Describe the hooks of a ticket record in words, a line each.
 
     Args:
         config (Mapping[str, dict]): Arguments by hook, as recorded.
 
     Returns:
-        list[str]: Search, pruning, reactivation, fixed masks - those that are there.
+        list[str]: Search, pruning, reactivation and fixed masks, as far as they are recorded.
     """
     lines = []
     if search := config.get('SearchHook'):
@@ -89,13 +89,13 @@ def describe_schedule(config: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def describe_prune(config: Mapping[str, Any]) -> str:
-    """A pruning hook of a ticket record in words.
+    """Describe a pruning hook of a ticket record in words.
 
     Args:
         config (Mapping[str, Any]): Its arguments, as recorded.
 
     Returns:
-        str: When, how much, and which weights first.
+        str: When it prunes, how much, and which weights first.
     """
     schedule = config['schedule']
     kind, ratio, unit = schedule['type'], schedule['ratio'], _unit(config)
@@ -135,7 +135,7 @@ def describe_prune(config: Mapping[str, Any]) -> str:
 
 
 def describe_events(events: list[dict[str, Any]]) -> str:
-    """What has happened so far, in one sentence."""
+    """Describe in one sentence what has happened so far."""
     searches = [event for event in events if event['kind'] == 'search']
     prunes = [event for event in events if event['kind'] == 'prune']
     freed = sum(event['kind'] == 'reactivate' for event in events)
@@ -155,13 +155,13 @@ def describe_events(events: list[dict[str, Any]]) -> str:
 
 
 def blocks(report: TicketReport) -> RenderableType:
-    """Units, parameters, density and MACs per block.
+    """Show units, parameters, density and MACs per block.
 
     Args:
         report (TicketReport): The report.
 
     Returns:
-        RenderableType: A table with a column per group of units; it adds up to the totals.
+        RenderableType: A table with a column per group of units; its rows sum up to the totals.
     """
     groups = list(dict.fromkeys(group for row in report.blocks for group in row.units))
     title = 'Blocks: units alive / of the supernet' if groups else 'Parts'
@@ -186,7 +186,7 @@ def blocks(report: TicketReport) -> RenderableType:
             table.add_row(Text(outer, style='bold'))
         section = outer
         mark = DEAD if row.dead else ' '
-        if above and row.name.startswith(f'{above}.'):  # an owner within the owner above
+        if above and row.name.startswith(f'{above}.'):  # an owner inside the owner above
             name = f'{mark}   {row.name.removeprefix(above + ".")}'
         else:
             name = f'{mark} {inner or report.model}'
@@ -204,13 +204,13 @@ def blocks(report: TicketReport) -> RenderableType:
 
 
 def layers(rows: tuple[LayerRow, ...]) -> RenderableType:
-    """Density and MACs per convolution and linear layer.
+    """Show density and MACs per convolution and linear layer.
 
     Args:
         rows (tuple[LayerRow, ...]): The layers of a report.
 
     Returns:
-        RenderableType: A table; layers that pruning leaves alone are marked.
+        RenderableType: A table; layers that are not pruned are marked.
     """
     table = _table('Layers', footer=False)
     table.add_column('layer', overflow='fold')
@@ -231,13 +231,13 @@ def layers(rows: tuple[LayerRow, ...]) -> RenderableType:
 
 
 def summary(report: TicketReport) -> RenderableType:
-    """Parameters and MACs of the supernet, after the search, and after pruning.
+    """Show parameters and MACs of the supernet, after the search, and after pruning.
 
     Args:
         report (TicketReport): The report.
 
     Returns:
-        RenderableType: A table, and the units and weights that are left.
+        RenderableType: A table, then the units and weights that are left.
     """
     totals = report.totals
     table = _table(f'{report.model} at {"x".join(map(str, report.input_shape))}', footer=False)
@@ -267,7 +267,7 @@ def summary(report: TicketReport) -> RenderableType:
 
 
 def comparison(found: Comparison, paths: tuple[str, str], layers: bool = False) -> RenderableType:
-    """What two tickets, A and B, have in common.
+    """Show what two tickets, A and B, have in common.
 
     Args:
         found (Comparison): The comparison.
@@ -292,10 +292,10 @@ def comparison(found: Comparison, paths: tuple[str, str], layers: bool = False) 
 
 
 def sizes(files: Sequence[tuple[str | Path, int]]) -> RenderableType:
-    """Files and how large they are.
+    """Show files and their sizes.
 
     Args:
-        files (Sequence[tuple[str | Path, int]]): Path and bytes of each.
+        files (Sequence[tuple[str | Path, int]]): Path and size in bytes of each.
 
     Returns:
         RenderableType: A grid, a row each.
@@ -391,7 +391,7 @@ def _percent(share: float) -> str:
 
 
 def _times(hook: Mapping[str, Any]) -> str:
-    """The interval of a hook with its unit of time."""
+    """Write the interval of a hook with its unit of time."""
     unit = _unit(hook)
     return unit if hook['interval'] == 1 else f'{hook["interval"]} {unit}s'
 

@@ -107,7 +107,7 @@ def test_a_line_cut_off_by_a_kill_is_left_out(tmp_path, log):
 def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / 'scalars.json'
     path.write_text(content)
-    with pytest.raises(ValueError, match=r'no scalars file|no training loss'):
+    with pytest.raises(ValueError, match=r'not a scalars file|no training loss'):
         read_curves(path)
 
 

@@ -84,7 +84,7 @@ class Task:
 
 
 def _said(dataset: str, method: str, table: int, ratio: float | None = None) -> Figures:
-    """What a table of the paper says; the first of its scores is the task's metric."""
+    """Look up what a table of the paper says; the first of its scores is the task's metric."""
     [result] = find_results(dataset, method, ratio, table)
     score = next(iter(result.scores.values()))
     return Figures(result.params, result.macs, score, f'Table {table}')
@@ -93,7 +93,7 @@ def _said(dataset: str, method: str, table: int, ratio: float | None = None) -> 
 def _printed(
     dataset: str, method: str, *tables: int, ratio: float | None = None, note: str = ''
 ) -> Reference:
-    """A row that only the paper has."""
+    """Make a row of what the paper alone says of a network."""
     name = method if ratio is None else f'{method}, {round(100 * ratio)} %'
     published = tuple(_said(dataset, method, table, ratio) for table in tables)
     return Reference(name, None, published, note=note)
