@@ -1,0 +1,115 @@
+"""Writes one page about a training: costs, curves, architecture, densities, predictions.
+
+python tools/report.py work_dirs/NAME
+"""
+
+import argparse
+import contextlib
+import io
+import sys
+import warnings
+from pathlib import Path
+
+import st_mm  # noqa: F401 - registers the models, applies the runtime fixes
+from st_mm.analysis.architecture import plot_architecture, plot_densities
+from st_mm.analysis.checkpoints import Opened, find_input_shape, open_checkpoint
+from st_mm.analysis.costs import cost_card
+from st_mm.analysis.curves import read_curves
+from st_mm.analysis.page import Section, page
+from st_mm.analysis.plots import plot_predictions, plot_training
+from st_mm.analysis.predictions import predict
+from st_mm.analysis.report import report
+from st_mm.files import write_atomically
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description='Write one self-contained HTML page about a training: what the ticket costs, '
+        'its curves, what search and pruning have kept, and what it predicts (segmentation, where '
+        'the data are at hand).',
+        epilog='Exit codes: 0 written, 1 the page could not be written, 2 nothing to report.',
+    )
+    parser.add_argument('work_dir', type=Path, metavar='WORK_DIR', help='work dir of a training')
+    parser.add_argument(
+        '--checkpoint', type=Path, metavar='CKPT', help='(the last one of the training)'
+    )
+    parser.add_argument('--out', type=Path, metavar='HTML', help='(WORK_DIR/report.html)')
+    parser.add_argument(
+        '--pictures', type=int, default=3, metavar='N', help='predictions; 0 for none (%(default)s)'
+    )
+    options = parser.parse_args(arguments)
+    if options.pictures < 0:
+        parser.error(f'--pictures must be at least 0, got {options.pictures}')
+    return options
+
+
+def last_checkpoint(work_dir: Path) -> Path:
+    """The checkpoint that a training ended with."""
+    note = work_dir / 'last_checkpoint'
+    if not note.is_file():
+        raise FileNotFoundError(f'{work_dir} has no last_checkpoint: name one with --checkpoint')
+    path = Path(note.read_text().strip())
+    return path if path.is_file() else work_dir / path.name  # the folder may have been moved
+
+
+def sections(options: argparse.Namespace, checkpoint: Path, opened: Opened) -> list[Section]:
+    """Everything that can be said of the training."""
+    shape = find_input_shape(opened.config, opened.ticket)
+    found = report(opened.supernet, opened.model, opened.ticket, shape)
+    card = cost_card(opened.supernet, opened.model, opened.ticket, shape)
+    parts = [Section('Cost', card.table(), 'MACs are multiply-adds for one picture.')]
+    with contextlib.suppress(FileNotFoundError):  # a checkpoint without its log
+        parts.append(Section('Training', plot_training(read_curves(options.work_dir))))
+    if found.totals.units.total:
+        parts.append(
+            Section(
+                'Architecture',
+                plot_architecture(found),
+                'A box is a block; its coloured part is what the search has kept.',
+            )
+        )
+    parts.append(Section('Density per layer', plot_densities(found)))
+    if options.pictures and opened.config.get('default_scope') == 'mmseg':
+        configs = sorted(options.work_dir.glob('*.py'))
+        try:
+            if not configs:
+                raise FileNotFoundError(f'{options.work_dir} has no config')
+            samples, meta = predict(configs[0], checkpoint, number=options.pictures)
+        except (FileNotFoundError, ValueError) as error:
+            print(f'no predictions: {error}', file=sys.stderr)
+        else:
+            figure = plot_predictions(samples, meta['classes'], meta['palette'])
+            parts.append(Section('Predictions', figure))
+    parts.append(Section('MACs per layer', card.layers_table()))
+    return parts
+
+
+def main() -> int:
+    """Runs the command line; returns the exit code."""
+    options = parse()
+    out = options.out or options.work_dir / 'report.html'
+    try:
+        checkpoint = options.checkpoint or last_checkpoint(options.work_dir)
+        # what mm says while it builds and loads a model
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter('ignore')
+            opened = open_checkpoint(checkpoint)
+            parts = sections(options, checkpoint, opened)
+        facts = opened.facts
+        done = '' if facts.epoch is None else f', epoch {facts.epoch}'
+        versions = ', '.join(f'{name} {version}' for name, version in facts.versions.items())
+        lines = [f'{checkpoint.name}{done}', facts.dataset, versions]
+        write_atomically(out, page(facts.config, lines, parts).encode())
+    except (RuntimeError, ValueError, FileNotFoundError) as error:
+        print(f'error: {str(error).splitlines()[0]}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f'error: cannot write {out}: {error}', file=sys.stderr)
+        return 1
+    print(out)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
