@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from st_mm.measure import count_macs, count_params
+from st_mm.measure.accelerator import Engine, layer_times
 from st_mm.ticket import Ticket
 
 from .numbers import scaled
@@ -37,6 +38,19 @@ class LayerCost:
 
 
 @dataclass(frozen=True)
+class Accelerated:
+    """A network on a sparse accelerator, see :mod:`st_mm.measure.accelerator`.
+
+    Attributes:
+        seconds (float): Estimated time of one picture.
+        use (float): Share of the multipliers that work, over that time.
+    """
+
+    seconds: float
+    use: float
+
+
+@dataclass(frozen=True)
 class CostCard:
     """What a network costs for one picture.
 
@@ -48,6 +62,8 @@ class CostCard:
         nonzero (Cost): What search and pruning have left of it.
         density (float): Share of the prunable weights that is not zero.
         layers (tuple[LayerCost, ...]): Every layer, in the order of the network.
+        accelerator (dict[str, Accelerated]): Estimates for the network of the config (``dense``)
+            and for that of the checkpoint (``nonzero``).
     """
 
     model: str
@@ -57,6 +73,7 @@ class CostCard:
     nonzero: Cost
     density: float
     layers: tuple[LayerCost, ...]
+    accelerator: dict[str, Accelerated]
 
     @property
     def approximate_macs(self) -> int:
@@ -86,6 +103,21 @@ class CostCard:
             notes = (FLATTERS,)
         header = (f'{self.model} at {size}', 'params', 'of dense', 'MACs', 'of dense')
         return Table(header, tuple(rows), notes=notes)
+
+    def accelerator_table(self) -> Table:
+        """List the estimates for a sparse accelerator, with what they take for granted."""
+        rows = tuple(
+            (state, f'{1e3 * each.seconds:.3f} ms', f'{each.use:.1%}')
+            for state, each in self.accelerator.items()
+        )
+        engine = Engine()
+        note = (
+            f'Estimate: {engine.multipliers} multipliers at {engine.clock / 1e6:g} MHz, '
+            f'{engine.bandwidth / 1e9:g} GB/s, int8; nonzero weights lie still, inputs stream; '
+            'zeros in the inputs are not skipped, norms and activations are free. The paper does '
+            'not give the size of its engine: compare ratios.'
+        )
+        return Table(('sparse accelerator', 'time', 'multipliers in use'), rows, notes=(note,))
 
     def layers_table(self) -> Table:
         """List the layers."""
@@ -126,6 +158,9 @@ def cost_card(
     total = sum(weight.numel() for weight in weights)
     kept = sum(int(weight.count_nonzero()) for weight in weights)
     names = dict.fromkeys((*before.layers, *now.layers))
+    accelerator = {'dense': _accelerated(supernet, input_shape)}
+    if model is not supernet:
+        accelerator['nonzero'] = _accelerated(model, input_shape)
     return CostCard(
         model=type(model).__name__,
         input_shape=tuple(input_shape),
@@ -142,7 +177,15 @@ def cost_card(
             )
             for name in names
         ),
+        accelerator=accelerator,
     )
+
+
+def _accelerated(model: nn.Module, input_shape: Sequence[int]) -> Accelerated:
+    layers = layer_times(model, input_shape)
+    seconds = sum(layer.seconds for layer in layers)
+    busy = sum(layer.use * layer.compute for layer in layers)
+    return Accelerated(seconds, busy / seconds if seconds else 0.0)
 
 
 def _cells(cost: Cost, dense: Cost) -> tuple[str, str, str, str]:

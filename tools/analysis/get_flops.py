@@ -45,6 +45,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar='SIDE',
         help='height and width of the picture, or one number for both (those of the training)',
     )
+    parser.add_argument(
+        '--accelerator',
+        action='store_true',
+        help='estimate the time on a sparse accelerator as well (paper Table 10)',
+    )
     parser.add_argument('--layers', action='store_true', help='list every layer as well')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to a file too')
     parser.add_argument(
@@ -89,6 +94,8 @@ def main() -> int:
     if options.layers:
         console.print(card.layers_table().terminal())
     console.print(card.table().terminal())
+    if options.accelerator:
+        console.print(card.accelerator_table().terminal())
     if options.json:
         try:
             write_atomically(options.json, (json.dumps(card.to_dict(), indent=2) + '\n').encode())
