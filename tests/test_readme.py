@@ -83,8 +83,20 @@ def test_tools_take_their_options(words: list[str]) -> None:
 def test_links_lead_to_files() -> None:
     for document in (*DOCUMENTS, *ROOT.glob('docs/*.md')):
         for link in re.findall(r'\]\(([^)]+)\)', document.read_text()):
-            if not link.startswith('http'):
-                assert (document.parent / link).exists(), f'{document.name}: {link}'
+            if link.startswith('http'):
+                continue
+            path, _, anchor = link.partition('#')
+            target = document.parent / path if path else document
+            assert target.exists(), f'{document.name}: {link}'
+            assert not anchor or anchor in anchors(target), f'{document.name}: {link}'
+
+
+def anchors(page: Path) -> set[str]:
+    """What links can lead to in a page: its headings, as GitHub turns them into anchors."""
+    headings = re.findall(r'^#+ (.*)$', page.read_text(), flags=re.MULTILINE)
+    return {
+        re.sub(r'[^\w\- ]', '', heading).strip().lower().replace(' ', '-') for heading in headings
+    }
 
 
 @pytest.mark.slow
