@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,12 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from st_mm import files
-from st_mm.files import AtomicLocalBackend, check_checkpoint, write_atomically
+from st_mm.files import (
+    AtomicLocalBackend,
+    check_checkpoint,
+    check_output,
+    write_atomically,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -247,3 +253,110 @@ def test_links_stay_links(tmp_path, exists) -> None:
     assert link.is_symlink()
     assert target.read_bytes() == b'new'
     assert [path.name for path in target.parent.iterdir()] == ['file.pth']
+
+
+def test_damage_that_torch_does_not_see(tmp_path) -> None:
+    """One bit of a weight: torch writes checksums and never looks at them."""
+    path = tmp_path / 'file.pth'
+    torch.save(dict(w=torch.ones(1000)), path)
+    data = bytearray(path.read_bytes())
+    at = data.index(torch.ones(3).numpy().tobytes()) + 99
+    data[at] ^= 64
+    path.write_bytes(data)
+    assert not torch.equal(torch.load(path)['w'], torch.ones(1000))
+    with pytest.raises(ValueError, match=r'file\.pth is damaged \(the checksum of .*data/0'):
+        check_checkpoint(path)
+
+
+def test_archives_without_checksums_are_left_alone(tmp_path) -> None:
+    path = tmp_path / 'file.pth'
+    torch.save(dict(w=torch.ones(10)), path)
+    with zipfile.ZipFile(path) as archive:
+        sums = [entry.CRC.to_bytes(4, 'little') for entry in archive.infolist()]
+    data = path.read_bytes()
+    for crc in sums:
+        data = data.replace(crc, bytes(4))
+    path.write_bytes(data)
+    check_checkpoint(path)
+
+
+def test_a_compressed_archive_is_refused(tmp_path) -> None:
+    with zipfile.ZipFile(tmp_path / 'bomb.pth', 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('bomb/data.pkl', bytes(10**6))
+    with pytest.raises(ValueError, match='compressed archive'):
+        check_checkpoint(tmp_path / 'bomb.pth')
+
+
+def test_a_pipe_is_not_a_checkpoint(tmp_path) -> None:
+    os.mkfifo(tmp_path / 'pipe.pth')
+    with pytest.raises(ValueError, match=r'pipe\.pth is not a file'):
+        check_checkpoint(tmp_path / 'pipe.pth')
+
+
+# Outputs
+
+
+def test_devices_and_pipes_are_opened_and_stay(tmp_path) -> None:
+    write_atomically('/dev/null', b'x')
+    assert not os.path.isfile('/dev/null')
+    pipe = tmp_path / 'pipe'
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    write_atomically(pipe, b'through')
+    reader.join()
+    assert read == [b'through']
+    assert names(tmp_path) == ['pipe']
+
+
+def test_parts_cannot_be_planted(tmp_path) -> None:
+    """A link under the name that the part would get: a predictable one led elsewhere."""
+    victim = tmp_path / 'victim'
+    victim.write_bytes(b'precious')
+    (tmp_path / f'.file.{os.getpid()}.part').symlink_to(victim)
+    write_atomically(tmp_path / 'file', b'x')
+    assert victim.read_bytes() == b'precious'
+
+
+def test_modes_are_those_of_other_files(tmp_path) -> None:
+    (tmp_path / 'plain').write_bytes(b'')
+    write_atomically(tmp_path / 'new', b'')
+    assert (tmp_path / 'new').stat().st_mode == (tmp_path / 'plain').stat().st_mode
+    (tmp_path / 'new').chmod(0o640)
+    write_atomically(tmp_path / 'new', b'x')
+    assert (tmp_path / 'new').stat().st_mode & 0o777 == 0o640
+
+
+def test_an_output_never_replaces_an_input(tmp_path) -> None:
+    source, link = tmp_path / 'a.pth', tmp_path / 'link.pth'
+    source.write_bytes(b'x')
+    link.symlink_to(source)
+    os.link(source, tmp_path / 'hard.pth')
+    for same in (source, link, tmp_path / 'hard.pth', f'{tmp_path}/new/../a.pth'):
+        with pytest.raises(FileExistsError, match='is read here'):
+            check_output(same, [None, source], force=True)
+    with pytest.raises(FileExistsError, match='--force'):
+        check_output(source)
+    check_output(source, force=True)
+    check_output(tmp_path / 'b.pth', [source])
+    check_output('/dev/null', [source])
+    with pytest.raises(IsADirectoryError):
+        check_output(tmp_path, force=True)
+
+
+def test_the_old_checkpoint_goes_after_the_new_one_is_there(tmp_path, monkeypatch) -> None:
+    """``max_keep_ckpts=1``: mmengine removes the only checkpoint before it writes the next."""
+    real, seen = os.replace, []
+
+    def watched(source, target) -> None:
+        seen.append(checkpoints(tmp_path))
+        real(source, target)
+
+    monkeypatch.setattr(os, 'replace', watched)
+    run = runner(tmp_path)
+    next(h for h in run.hooks if isinstance(h, CheckpointHook)).max_keep_ckpts = 1
+    run.train()
+    parts = [[name for name in names if name.endswith('.pth')] for names in seen]
+    assert parts == [[], ['epoch_1.pth'], ['epoch_2.pth']]
+    assert checkpoints(tmp_path) == ['epoch_3.pth']

@@ -7,6 +7,7 @@ from mmengine import Config, DictAction
 from mmengine.runner import Runner
 
 import st_mm  # noqa: F401 - the runtime fixes, before any mm library is imported
+from st_mm.work_dir import has_checkpoint
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -43,6 +44,6 @@ def build_runner(args: argparse.Namespace, resume: str | None = None, **changes:
     config.update(changes)
     if resume and resume != 'auto':
         config.update(resume=True, load_from=resume)
-    elif resume and os.path.exists(os.path.join(config.work_dir, 'last_checkpoint')):
+    elif resume and has_checkpoint(config.work_dir):
         config.update(resume=True, load_from=None)
     return Runner.from_cfg(config)

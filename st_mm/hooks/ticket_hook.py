@@ -4,18 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.dist import barrier, is_main_process
-from mmengine.hooks import CheckpointHook, Hook
-from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from st_mm.arguments import flag
-from st_mm.files import check_checkpoint
-from st_mm.private import is_to_resume, is_training, load_from, resumed
+from st_mm.private import is_to_resume, is_training, resumed
 from st_mm.ticket import KEY, Ticket, plain_state
 from st_mm.units.loading import check_fit
 from st_mm.units.stock import expect_ticket
-from st_mm.work_dir import tidy_work_dir
+from st_mm.work_dir import WorkDirLock
 
+from .opening import open_files
 from .plain_checkpoint import make_plain, restore
 from .recalibrate_hook import RecalibrateHook
 from .run_state import BEFORE, LATENT, Moment, RunState, bare_model, follow_shapes
@@ -52,21 +51,12 @@ class TicketHook(Hook):
         return dict(by_epoch=self.by_epoch)
 
     def before_run(self, runner: Runner) -> None:
-        """Refuse an unreadable checkpoint, and have checkpoints written whole or not at all."""
+        """Look at the neighbours, the work dir and the checkpoint, before anything is built."""
         self._check_neighbours(runner)
         for module in bare_model(runner).modules():  # built before st_mm was imported, maybe
             expect_ticket(module)
-        if path := load_from(runner):
-            check_checkpoint(path)
-        elif is_to_resume(runner):
-            if is_main_process():
-                tidy_work_dir(runner.work_dir)
-            barrier()
-            if latest := find_latest_checkpoint(runner.work_dir):
-                check_checkpoint(latest)
-        for hook in list(runner.hooks):
-            if isinstance(hook, CheckpointHook) and hook.backend_args is None:
-                hook.backend_args = dict(backend='atomic')
+        if self is next(hook for hook in runner.hooks if isinstance(hook, TicketHook)):
+            open_files(runner)
         if not any(isinstance(hook, RecalibrateHook) for hook in runner.hooks):
             runner.register_hook(RecalibrateHook())
 
@@ -157,6 +147,10 @@ class TicketHook(Hook):
         checkpoint[BEFORE] = state.masks.before_state()
         checkpoint['meta'][KEY] = state.ticket.to_meta()
         make_plain(checkpoint)
+
+    def after_run(self, runner: Runner) -> None:
+        """Leave the work dir to others."""
+        WorkDirLock.release(runner.work_dir)
 
     def total(self, runner: Runner) -> int:
         """Length of the training, in the hook's unit of time."""

@@ -1,0 +1,26 @@
+"""Text out of files, safe to show."""
+
+import re
+
+# what moves a cursor, changes colours, ends a line or turns the direction of writing round
+UNPRINTABLE = re.compile(
+    '[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]'
+)
+
+
+def printable(text: object, longest: int = 2000) -> str:
+    r"""Show control characters instead of obeying them, on a terminal, in a table or in a page.
+
+    Args:
+        text (object): Text from a file; anything else is turned into text first.
+        longest (int): Characters that are kept. Defaults to 2000.
+
+    Returns:
+        str: The text, with ``\\x1b`` and its like in place of control characters.
+    """
+    shown = UNPRINTABLE.sub(lambda match: _name(ord(match[0])), str(text)[: longest + 1])
+    return shown if len(shown) <= longest else shown[:longest] + '...'
+
+
+def _name(code: int) -> str:
+    return f'\\x{code:02x}' if code < 256 else f'\\u{code:04x}'
