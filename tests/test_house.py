@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / 'st_mm'
 
 # from the ground up: a floor imports those below it, and no neighbour unless it says so
 FLOORS = (
-    ('version', 'requirements', 'arguments', 'private', 'printable'),
+    ('version', 'requirements', 'arguments', 'private', 'printable', 'tensors'),
     ('compat', 'config_path', 'files'),
     ('units', 'measure', 'calibration', 'work_dir'),
     ('models', 'optim'),
@@ -23,6 +23,7 @@ NEIGHBOURS = {
     ('calibration', 'measure'),
     ('units', 'measure'),
     ('work_dir', 'files'),
+    ('compat', 'files'),
     ('rewind', 'ticket'),
     ('transfer', 'ticket'),
     ('rewind', 'transfer'),

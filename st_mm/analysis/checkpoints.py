@@ -101,7 +101,7 @@ def open_checkpoint(path: str | Path) -> Opened:
     try:
         load_strictly(model, checkpoint['state_dict'])
         ticket = Ticket.from_meta(meta)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f'{path}: {error}') from error
     published = checkpoint.keys() <= {'meta', 'state_dict'}
     facts = Facts(

@@ -5,6 +5,7 @@ when it is imported, which a config's ``custom_imports`` does early enough for m
 """
 
 from .averages import let_averages_follow_loads
+from .checkpoint_files import check_checkpoint_files, check_loaded_values
 from .checkpoint_globals import allow_checkpoint_globals
 from .cpu_ranks import tolerate_gloo_without_cuda, wrap_cpu_models_without_devices
 from .empty_datasets import name_empty_datasets
@@ -14,6 +15,8 @@ from .torchvision_ops import tolerate_torchvision_without_ops
 __all__ = [
     'allow_checkpoint_globals',
     'apply',
+    'check_checkpoint_files',
+    'check_loaded_values',
     'let_averages_follow_loads',
     'name_empty_datasets',
     'stub_mmcv_ops',
@@ -26,6 +29,8 @@ __all__ = [
 def apply() -> None:
     """Apply every fix this environment needs; a second call changes nothing."""
     allow_checkpoint_globals()
+    check_checkpoint_files()
+    check_loaded_values()
     tolerate_torchvision_without_ops()
     stub_mmcv_ops()
     tolerate_gloo_without_cuda()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from st_mm.files import check_checkpoint
+from st_mm.tensors import check_dense
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -30,6 +31,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(f'{path} is not a checkpoint that can be read: {error}') from error
     if not isinstance(checkpoint, dict) or not {'meta', 'state_dict'} <= checkpoint.keys():
         raise ValueError(f'{path} is no mm checkpoint: it needs the entries meta and state_dict')
+    if not isinstance(checkpoint['meta'], dict):
+        raise ValueError(f'{path} is no mm checkpoint: its meta is not a dict')
+    check_dense(checkpoint['state_dict'], str(path))
     return checkpoint
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from st_mm.tensors import check_dense, check_values
+
 from .owner import StateDict, UnitOwner, Widths, find_owners, owner_of
 
 COUNTER = 'num_batches_tracked'  # of a norm; old checkpoints lack it, and it changes no output
@@ -100,10 +102,12 @@ def check_fit(module: nn.Module, state_dict: StateDict, prefix: str, required: b
 
     Raises:
         RuntimeError: Naming the first tensor that is missing, has another shape, or has no place.
+        ValueError: Naming the first that is not dense, of another kind, NaN or infinite.
     """
     incoming = {key for key in state_dict if key.startswith(prefix)}
     if not required and not incoming:
         return
+    check_dense({key: state_dict[key] for key in incoming}, 'the checkpoint')
     shapes = {name: tensor.shape for name, tensor in state_tensors(module)}
     for name, owner in find_owners(module).items():
         path = f'{name}.' if name else ''
@@ -129,6 +133,8 @@ def check_fit(module: nn.Module, state_dict: StateDict, prefix: str, required: b
             f"tensor '{surplus[0]}' (and {len(surplus) - 1} more) in the checkpoint has no place "
             f'in {type(module).__name__}: {FOREIGN}'
         )
+    own = ((prefix + name, tensor) for name, tensor in state_tensors(module))
+    check_values(state_dict, own, 'the checkpoint')
 
 
 def misfit(key: str, found: tuple[int, ...], expected: str) -> RuntimeError:
