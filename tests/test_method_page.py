@@ -44,7 +44,7 @@ ABOUT = {
     **{f'Figure {n}': ('compar', 'S+P', *PLOTS) for n in range(4, 7)},
     'Figure 7': ('ablation', *PLOTS),
     'Figure 8': ('transfer', *PLOTS),
-    'Figure 9': ('supernet',),
+    'Figure 9': ('supernet', 'units'),
     **{f'Figure {n}': ('predict',) for n in range(10, 13)},
 }
 # and these stems belong to one section alone
