@@ -1,15 +1,18 @@
 """Rewinding: a ticket's architecture with other weights (paper Appendices B and C)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseModel
 from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
 from .search.shrink import shrink
-from .ticket import RECORD, Ticket, Units, load_checkpoint, plain_state
+from .ticket import LATENT, RECORD, Ticket, Units, load_checkpoint, plain_state
+from .transfer import Carried, Transfer, match, report
 
 
 def surplus_units(ticket: Ticket, present: Units) -> dict[str, Tensor]:
@@ -46,14 +49,18 @@ def surplus_units(ticket: Ticket, present: Units) -> dict[str, Tensor]:
     return surplus
 
 
-def rewind(model: nn.Module, ticket: Ticket, weights: str | Path) -> None:
-    """Give a model a ticket's architecture, and weights of another time.
+def rewind(
+    model: nn.Module, ticket: Ticket, weights: str | Path, shared: Transfer | None = None
+) -> None:
+    """Give a model a ticket's architecture, and weights of this or of another time.
 
     Args:
         model (nn.Module): The supernet, freshly initialized; changed in place.
         ticket (Ticket): Which of its units stay.
         weights (str | Path): ``'random'`` keeps the model's own (RR-Init); else a checkpoint of the
             same run, from before training (LT-Init), early (ELT) or late (LLT).
+        shared (Transfer, optional): What the model shares with that run, where it is another
+            model. Defaults to None: everything.
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
@@ -62,44 +69,96 @@ def rewind(model: nn.Module, ticket: Ticket, weights: str | Path) -> None:
     source = Ticket.of_supernet(model)
     if weights != 'random':
         checkpoint = load_checkpoint(weights)
-        source = Ticket.from_meta(checkpoint['meta']) or source
-        model.load_state_dict(plain_state(checkpoint))
+        record, state = Ticket.from_meta(checkpoint['meta']), plain_state(checkpoint)
+        if shared:
+            record = shared.restrict(record) if record else None
+            state = shared.weights(model, state, str(weights))
+        source = record or source
+        model.load_state_dict(state)
     shrink(model, surplus_units(ticket, source.units), absorb=False)
     ticket.check(model)
 
 
 @WEIGHT_INITIALIZERS.register_module(name='Ticket')
 class TicketInit:
-    """Initialize a whole model as a ticket: ``init_cfg=dict(type='Ticket', checkpoint=...)``.
+    """Initialize a model, or a part of it, as a ticket: ``init_cfg=dict(type='Ticket', ...)``.
 
-    The ticket's record goes on with the model, so that ``FixedMaskHook`` holds its masks. The files
-    are read whenever a training starts, a resumed one too, as those of ``Pretrained`` are.
+    In a model of another task or data set it takes what they share (:func:`~st_mm.transfer.match`),
+    and says so in a table. What it takes goes on with the model, so that ``FixedMaskHook`` holds
+    its masks. The files are read whenever a training starts, a resumed one too, as those of
+    ``Pretrained`` are.
 
     Args:
         checkpoint (str): The ticket.
         weights (str): ``'trained'`` for the ticket's own, else as in :func:`rewind`: ``'random'``
             or a checkpoint of the run that drew it. Defaults to ``'trained'``.
+        prefix (str | Mapping[str, str], optional): Name in the ticket of the backbone, or of each
+            part by its name in the model. Defaults to None: it is found.
+        new (Sequence[str]): Names or shell patterns of what starts new, such as ``['neck']``.
+            Defaults to none.
+
+    Raises:
+        ValueError: If the ticket does not fit; see :func:`~st_mm.transfer.match`.
     """
 
-    def __init__(self, checkpoint: str, weights: str = 'trained') -> None:
+    def __init__(
+        self,
+        checkpoint: str,
+        weights: str = 'trained',
+        prefix: str | Mapping[str, str] | None = None,
+        new: Sequence[str] = (),
+    ) -> None:
         self.checkpoint = checkpoint
         self.weights = weights
+        self.prefix = prefix
+        self.new = new
 
     def __call__(self, module: nn.Module) -> None:
         """Initialize the module; its children first, and for good."""
-        ticket = read_ticket(self.checkpoint)
+        if self.weights == 'random' and _initialized_by_it_alone(module):
+            raise ValueError(
+                f"init_cfg of {type(module).__name__} has type='Ticket' in place of the module's "
+                "own, so that weights='random' has nothing to draw from: give it to the whole "
+                "model, or a list, [dict(type='...'), dict(type='Ticket', ...)]"
+            )
+        checkpoint = load_checkpoint(self.checkpoint)
+        record, state = read_record(checkpoint, self.checkpoint), plain_state(checkpoint)
         children: Iterable[Any] = module.children()
         for child in children:
             if hasattr(child, 'init_weights'):
                 child.init_weights()
                 child.is_init = True
-        weights = self.checkpoint if self.weights == 'trained' else self.weights
-        rewind(module, ticket, weights)
-        setattr(module, RECORD, ticket)
+        shared = match(module, state, self.checkpoint, self.prefix, self.new)
+        ticket = shared.restrict(record)
+        trained = self.weights == 'trained'
+        rewind(module, ticket, self.checkpoint if trained else self.weights, shared)
+        latent = shared.latent(checkpoint.get(LATENT), ticket.masks) if trained else None
+        setattr(module, RECORD, Carried(ticket, frozenset(shared.taken), latent))
+        print_log(report(shared, ticket, state), logger='current')
 
     def _get_init_info(self) -> str:
         """What mmengine writes into its log of initialized parameters."""
         return f'TicketInit: {self.weights} weights in the units of {self.checkpoint}'
+
+
+def _initialized_by_it_alone(module: nn.Module) -> bool:
+    """Whether a part of a model has no other way of initialization beside the ticket."""
+    config = getattr(module, 'init_cfg', None)
+    return not isinstance(module, BaseModel) and not (isinstance(config, list) and config[1:])
+
+
+def read_record(checkpoint: Mapping[str, Any], path: str | Path) -> Ticket:
+    """Take the record out of a checkpoint that has been read.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    ticket = Ticket.from_meta(checkpoint['meta'])
+    if ticket is None:
+        raise ValueError(
+            f'{path} has no ticket record: it was not trained with hooks of st_mm, or lost its meta'
+        )
+    return ticket
 
 
 def read_ticket(path: str | Path) -> Ticket:
@@ -109,9 +168,4 @@ def read_ticket(path: str | Path) -> Ticket:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no checkpoint, or has no record.
     """
-    ticket = Ticket.from_meta(load_checkpoint(path)['meta'])
-    if ticket is None:
-        raise ValueError(
-            f'{path} has no ticket record: it was not trained with hooks of st_mm, or lost its meta'
-        )
-    return ticket
+    return read_record(load_checkpoint(path), path)

@@ -86,9 +86,10 @@ class PruneHook(MaskHook):
     def fill(self, runner: Runner, state: RunState) -> None:
         """Take over the masks of the run that is resumed; else prune if it is time already."""
         self._check_schedule(runner)
-        self.criterion.rehearse(bare_model(runner), state.masks.weights, self.schedule.ratio)
+        weights = self.own(state.masks.weights)
+        self.criterion.rehearse(bare_model(runner), weights, self.schedule.ratio)
         if resumed(runner):
-            state.masks.load(state.ticket.masks, state.latent, state.before)
+            state.masks.load(self.own(state.ticket.masks), state.latent, state.before)
         elif self.schedule.due(0):
             self._prune(runner, Moment('epoch' if self.by_epoch else 'iter', 0, 0), 'prune')
 
@@ -122,18 +123,18 @@ class PruneHook(MaskHook):
         if self.schedule.due(moment.t):
             self._prune(runner, moment, 'prune')
             state.pruned = moment
-        elif state.masks.keep and state.searched == moment and state.freed != moment:
+        elif self.own(state.masks.keep) and state.searched == moment and state.freed != moment:
             self._prune(runner, moment, 'refit')
 
     def _prune(self, runner: Runner, moment: Moment, kind: str) -> None:
         state = RunState.of(runner)
         ratio = self.schedule.ratio_at(moment.t)
         masks = self.criterion.choose(
-            state.masks.weights,
+            self.own(state.masks.weights),
             evidence_at(runner, moment, self.criterion.batches),
             ratio,
             share=ratio / self.schedule.ratio,
-            masked=state.masks.masked(),
+            masked=self.own(state.masks.masked()),
         )
         change = state.masks.update(masks)
         state.calibration_batches = max(state.calibration_batches, self.calibration_batches)

@@ -97,7 +97,7 @@ class ReactivateHook(TicketHook):
             due = state.pruned == moment and moment.t != last
         if not due:
             return
-        names = list(state.masks.keep)
+        names = [name for name in state.masks.keep if name not in state.fixed]
         if self.scope == 'searched':
             owners = tuple(f'{name}.' for name in find_owners(bare_model(runner)))
             names = [name for name in names if name.startswith(owners)]

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from st_mm.private import compile_step, refresh_average
 from st_mm.prune import Masks
 from st_mm.search import Cut, shrink
-from st_mm.ticket import RECORD, Ticket
+from st_mm.ticket import LATENT as LATENT
+from st_mm.ticket import Ticket
+from st_mm.transfer import Carried, carried
 from st_mm.units.loading import take_widths
 
-# entries of a checkpoint that only a resumed training needs
-LATENT = 'latent_weights'  # values behind the masks, live and EMA
+# entry of a checkpoint that only a resumed training needs
 BEFORE = 'masks_before'  # masks of the last prune, whatever has been freed since
 
 
@@ -41,6 +42,9 @@ class RunState:
         latent (list, optional): Latent weights of the loaded checkpoint.
         before (dict, optional): Masks of its last prune.
         masks (Masks): Masks of the training; empty without a pruning hook.
+        shared (frozenset[str], optional): Names of the tensors that came with the ticket; None if
+            the whole model did.
+        fixed (frozenset[str]): Names of the weights whose masks never change.
         searched (Moment | None): The last search step that removed units.
         freed (Moment | None): The last reactivation.
         pruned (Moment | None): The last prune.
@@ -55,6 +59,8 @@ class RunState:
         self.latent: list[dict[str, Tensor]] | None = None
         self.before: dict[str, Any] | None = None
         self.masks = Masks({})
+        self.shared: frozenset[str] | None = None
+        self.fixed: frozenset[str] = frozenset()
         self.searched: Moment | None = None
         self.freed: Moment | None = None
         self.pruned: Moment | None = None
@@ -79,13 +85,20 @@ class RunState:
             ValueError: If the loaded record contradicts the model.
         """
         if not self.ticket.versions:
-            known = getattr(model, RECORD, None)
-            self.ticket = copy.deepcopy(known) if known else Ticket.of_supernet(model)
+            if known := carried(model):
+                self.take(known)
+            else:
+                self.ticket = Ticket.of_supernet(model)
         self.ticket.check(model)
         if not resumed and not self.started:
             self.ticket.events, self.ticket.config = [], {}
         self.started = True
         return self.ticket
+
+    def take(self, known: Carried) -> None:
+        """Go on from what the model has taken from a ticket."""
+        self.ticket = copy.deepcopy(known.ticket)
+        self.shared, self.latent = known.shared, known.latent
 
     def shrink(self, runner: Runner, dead: dict[str, Tensor], moment: Moment) -> dict[str, Cut]:
         """Remove units from the model and from everything in the run that follows its shapes."""

@@ -8,12 +8,14 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from st_mm.arguments import flag
-from st_mm.private import is_to_resume, is_training, resumed
+from st_mm.private import is_to_resume, is_training, load_from, resumed
 from st_mm.ticket import KEY, Ticket, plain_state
+from st_mm.transfer import take_over
 from st_mm.units.loading import check_fit
 from st_mm.units.stock import expect_ticket
 from st_mm.work_dir import WorkDirLock
 
+from .labels import differ
 from .opening import open_files
 from .plain_checkpoint import make_plain, restore
 from .recalibrate_hook import RecalibrateHook
@@ -31,11 +33,14 @@ class TicketHook(Hook):
 
     Attributes:
         holds_masks (bool): Whether the hook keeps masked weights at zero.
+        fixes_masks (bool): Whether these masks never change, so that another hook may prune what
+            it does not hold.
         calibration_batches (int): Batches over which BN is recalibrated after its events.
         place (int): The priority at which the hook works: events of one moment have an order.
     """
 
     holds_masks = False
+    fixes_masks = False
     calibration_batches = 0
 
     def __init__(self, by_epoch: bool = True) -> None:
@@ -66,7 +71,8 @@ class TicketHook(Hook):
         for other in runner.hooks:
             if other is self or not isinstance(other, TicketHook):
                 continue
-            if type(other) is type(self) or (self.holds_masks and other.holds_masks):
+            both = self.holds_masks and other.holds_masks
+            if type(other) is type(self) or (both and self.fixes_masks == other.fixes_masks):
                 raise ValueError(
                     f'custom_hooks has {name} and {type(other).__name__}, which decide the same '
                     'thing: keep one of them'
@@ -78,13 +84,29 @@ class TicketHook(Hook):
             )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Take the record over; for a test or a resume, refuse a checkpoint that does not fit."""
+        """Take the record over, and what the model shares with it.
+
+        For a test or a resume, refuse a checkpoint that does not fit as a whole.
+        """
+        if self is not next(hook for hook in runner.hooks if isinstance(hook, TicketHook)):
+            return  # the first one does it for all
         state = RunState.of(runner)
         state.ticket = Ticket.from_meta(checkpoint.get('meta', {})) or Ticket()
         state.latent, state.before = checkpoint.get(LATENT), checkpoint.get(BEFORE)
         restore(checkpoint)
         if is_to_resume(runner) or not is_training(runner):
             check_fit(bare_model(runner), plain_state(checkpoint), '', required=True)
+        elif state.ticket.versions:
+            dataset = runner.train_dataloader.dataset
+            own_head = differ(
+                getattr(dataset, 'metainfo', None) or {},
+                checkpoint['meta'].get('dataset_meta') or {},
+            )
+            model, file = bare_model(runner), str(load_from(runner))
+            if found := take_over(model, state.ticket, checkpoint, file, own_head):
+                known, table = found
+                state.take(known)
+                runner.logger.info(table)
 
     def before_train(self, runner: Runner) -> None:
         """Check the loop and the data, and begin the record."""

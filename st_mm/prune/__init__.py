@@ -9,6 +9,7 @@ from .prunable import matches, prunable_weights
 from .schedule import SCHEDULES, Constant, Cubic, OneShot, Progressive, Schedule
 from .scope import SCOPES, Rule, assign, choose, lowest
 from .scores import SCORES, magnitude, random
+from .shuffle import shuffle
 
 __all__ = [
     'NM',
@@ -37,5 +38,6 @@ __all__ = [
     'pack',
     'prunable_weights',
     'random',
+    'shuffle',
     'unpack',
 ]

@@ -70,6 +70,16 @@ class Masks:
         """Prunable weights of the live model."""
         return self.sets[0]
 
+    def cover(
+        self, weights: Mapping[str, Tensor], copies: Sequence[Mapping[str, Tensor]] = ()
+    ) -> None:
+        """Take in further weights, free as yet; arguments as of the class."""
+        while len(self.sets) <= len(copies):
+            self.sets.append({})
+            self.latent.append({})
+        for ours, theirs in zip(self.sets, (weights, *copies), strict=True):
+            ours.update(theirs)
+
     @torch.no_grad()
     def apply(self) -> None:
         """Put the masked weights of the live model back to zero, in one fused product.

@@ -12,7 +12,8 @@ from st_mm.units.owner import find_owners
 from st_mm.version import __version__
 
 KEY = 'ticket'  # where the record lives in the meta of a checkpoint
-RECORD = 'ticket_record'  # attribute of a model that was initialized as a ticket
+RECORD = 'ticket_record'  # attribute of a module that was initialized as a ticket
+LATENT = 'latent_weights'  # entry of a checkpoint: values behind the masks, live and EMA
 LIBRARIES = ('torch', 'mmengine', 'mmcv', 'mmsegmentation', 'mmpose', 'mmpretrain')
 
 Units = dict[str, dict[str, list[int]]]
