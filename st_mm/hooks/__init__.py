@@ -1,6 +1,7 @@
 """When things happen: hooks for any mmengine Runner."""
 
 from .fixed_mask_hook import FixedMaskHook
+from .freeze_hook import FreezeHook
 from .initial_checkpoint_hook import InitialCheckpointHook
 from .progressive_prune_hook import ProgressivePruneHook
 from .prune_hook import PruneHook
@@ -10,6 +11,7 @@ from .search_hook import SearchHook
 
 __all__ = [
     'FixedMaskHook',
+    'FreezeHook',
     'InitialCheckpointHook',
     'ProgressivePruneHook',
     'PruneHook',
