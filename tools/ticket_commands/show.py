@@ -3,11 +3,13 @@
 import argparse
 from pathlib import Path
 
+from mmengine.config import Config
 from rich.console import Console
 
 from st_mm.analysis import tables
 from st_mm.analysis.checkpoints import find_input_shape, open_checkpoint
 from st_mm.analysis.report import report
+from st_mm.analysis.transfers import preview
 
 from .common import add_command, save_json
 
@@ -38,6 +40,7 @@ def add(commands: argparse._SubParsersAction) -> None:
             'show work_dirs/NAME/epoch_430.pth',
             'show ticket.pth --input-shape 3x512x1024',
             'show ticket.pth --shape 512 1024 --layers --json ticket.json',
+            'show ticket.pth --for configs/transfer/tiny-imagenet_to_camvid.py',
         ],
         help='what a checkpoint has kept: units, parameters, density, MACs',
         description='Show where a checkpoint comes from and what search and pruning have left of '
@@ -52,12 +55,18 @@ def add(commands: argparse._SubParsersAction) -> None:
     sizes.add_argument(
         '--shape', type=side, nargs=2, metavar=('H', 'W'), help='the same, for 3 channels'
     )
+    parser.add_argument(
+        '--for', dest='target', metavar='CONFIG', help='show what the model of a config would take'
+    )
     parser.add_argument('--layers', action='store_true', help='list every layer as well')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to a file too')
 
 
 def show(options: argparse.Namespace, console: Console) -> None:
     """Prints the report over a checkpoint."""
+    if options.target:
+        console.print(preview(options.checkpoint, Config.fromfile(options.target)).terminal())
+        return
     opened = open_checkpoint(options.checkpoint)
     shape = (3, *options.shape) if options.shape else options.input_shape
     shape = shape or find_input_shape(opened.config, opened.ticket)
