@@ -81,7 +81,10 @@ class Plan:
         pruned = 'ratio' in config
         folder = self._work_dir / extra / (f'p{100 * ratio:g}' if pruned else '') / path.stem
         if folder not in self._found:
-            source = config.pop('load_from', None)
+            source, option = config.pop('load_from', None), 'load_from'
+            if 'init_cfg' in config.model:  # a ticket of other data
+                option = 'model.init_cfg.checkpoint'
+                source = config.model.init_cfg.pop('checkpoint', None)
             parent = path.with_name(f'{Path(source).parent.name}.py') if source else None
             epochs = config.train_cfg.max_epochs
             self._found[folder] = Training(
@@ -93,6 +96,7 @@ class Plan:
                 extra=extra,
                 epochs=epochs,
                 parent=self._training(parent, ratio, seed) if parent else None,
+                option=option,
                 settings=json.dumps(config.to_dict(), indent=1, sort_keys=True, default=str),
             )
         return self._found[folder]

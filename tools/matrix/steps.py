@@ -109,9 +109,10 @@ class Job:
     def _load(self) -> list[str]:
         """Options of the training: those of the user, and the ticket to load."""
         parent = self.training.parent
-        if parent is None or self.training.newest():
-            return self.options
-        return [*self.options, f'load_from={parent.ticket}']
+        option = self.training.option
+        if parent is None or (option == 'load_from' and self.training.newest()):
+            return self.options  # init_cfg is asked for its file by a resumed training, too
+        return [*self.options, f'{option}={parent.ticket}']
 
     def _step(self, name: str, *words: str | Path, options: Sequence[str] = ()) -> Step:
         command = [sys.executable, f'tools/{name}.py', *map(str, words)]

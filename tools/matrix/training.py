@@ -23,6 +23,7 @@ class Training:
         epochs (int): Length of the training; 0 for a prune of what is loaded, and no more.
         parent (Training, optional): The training whose ticket is loaded.
         settings (str): The config with all options, as JSON.
+        option (str): The entry of the config that names that ticket. Defaults to ``'load_from'``.
     """
 
     config: Path
@@ -34,6 +35,7 @@ class Training:
     epochs: int
     parent: 'Training | None'
     settings: str
+    option: str = 'load_from'
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT / 'tools'))  # where Python finds the packages of a 
 from matrix.plan import Plan, read  # noqa: E402
 
 ABLATIONS = ROOT / 'configs' / 'ablations'
-MATRICES = ('ladder', 'criteria', 'sweep')
+MATRICES = ('ladder', 'criteria', 'sweep', 'transfer')
 EPOCHS = dict(toy=(30, 10), camvid=(40, 15), cityscapes=(430, 50))  # of the search, of retraining
 
 
@@ -31,7 +31,7 @@ def test_every_row_is_a_config(dataset: str) -> None:
     work_dir = read(folder / 'ladder.py').work_dir
     searched = read(folder / 'search.py').model
     seen = {}
-    for matrix in ('ladder', 'criteria'):
+    for matrix in ('ladder', 'criteria', 'transfer'):
         for training in plan_of(folder / f'{matrix}.py', 0.7).trainings:
             seen[training.config] = training
     rows = [row.config for row in read(folder / 'sweep.py').rows]
@@ -43,14 +43,19 @@ def test_every_row_is_a_config(dataset: str) -> None:
             HOOKS.build(dict(hook))
         hooks = {hook.pop('type'): hook for hook in config.custom_hooks}
         check_hooks(training.config.stem, hooks)
+        init = config.model.pop('init_cfg', None)
+        if training.config.stem == 'transfer-source':  # another task, another length
+            assert training.parent is None
+            continue
         assert config.model == searched
         schedules = [schedule.total_steps for schedule in config.param_scheduler]
         assert schedules == ([training.epochs] if training.epochs else [])
-        source = config.get('load_from')
+        source = config.get('load_from') or (init and init.checkpoint)
         if source is None:
             assert training.epochs == search
             continue
-        assert training.epochs == (retrain if 'retrain' in training.name else 0)
+        expected = retrain if 'retrain' in training.name or init else 0
+        assert training.epochs == expected
         # where the config itself looks is where the tool puts it
         assert source == str(work_dir / training.parent.ticket.relative_to('work'))
 
@@ -63,14 +68,20 @@ def check_hooks(name: str, hooks: dict) -> None:
         assert prune.schedule == dict(type='OneShot', ratio=0.7, at=0)
         score = prune.get('score', 'magnitude')
         assert (score if isinstance(score, str) else score.type) == rest[0]
-    elif 'retrain' in rest:
+    elif 'retrain' in rest or (first == 'transfer' and rest != ['source']):
         assert set(hooks) == {'EMAHook', 'FixedMaskHook'}
+        assert hooks['FixedMaskHook'].get('shuffle', False) == (rest == ['rp'])
+    elif name == 'transfer-source':
+        assert set(hooks) == {'EMAHook', 'SearchHook', 'ProgressivePruneHook', 'ReactivateHook'}
+        assert hooks['ProgressivePruneHook'].ratio == 0.7
     elif name != 'search':
         prune = hooks['ProgressivePruneHook']
         assert (prune.ratio, prune.get('step')) == (0.7, 1 if name == 'two-in-one' else None)
         on = {'pp-irp': 'prune', 'pp-irs': 'search'}.get(name)
         assert hooks.get('ReactivateHook', {}).get('on') == on
-    assert ('SearchHook' in hooks) == (first in ('search', 'two', 'pp') and 'retrain' not in rest)
+    assert ('SearchHook' in hooks) == (
+        first in ('search', 'two', 'pp') and 'retrain' not in rest
+    ) or name == 'transfer-source'
 
 
 def test_longest_chains_first_and_nothing_twice() -> None:

@@ -1,0 +1,10 @@
+# What a ticket of another data set is worth (Table 8, Fig. 8), beside S+P on the target (Table 2).
+metric = 'mIoU'
+ratios = [0.8, 0.9, 0.95, 0.98]
+rows = [
+    dict(label='transferred ticket', config='transfer-ticket.py'),
+    dict(label='transferred, RP', config='transfer-rp.py'),
+    dict(label='transferred, RR-Init', config='transfer-rr.py'),
+    dict(label='S+P, magnitude', config='sp-magnitude.py'),
+    dict(label='S+P, magnitude, retrained', config='sp-magnitude-retrain.py'),
+]

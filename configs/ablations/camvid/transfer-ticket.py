@@ -1,0 +1,6 @@
+# The SuperTicket of Tiny-ImageNet on CamVid: its backbone under its masks, what is new dense.
+_base_ = ['../_base_/retrain/camvid.py', '../_base_/ratio.py']
+
+ticket = f'work_dirs/ablations/camvid/p{100 * _base_.ratio:g}/transfer-source/epoch_13.pth'
+model = dict(init_cfg=dict(type='Ticket', checkpoint=ticket))
+custom_hooks = [_base_.ema, dict(type='FixedMaskHook')]
