@@ -12,8 +12,8 @@ import argparse
 import sys
 
 from rich.console import Console
-from toy_people import dataset
-from toy_set import command
+from toy_data import command
+from toy_data.people import dataset
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

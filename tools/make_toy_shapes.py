@@ -12,9 +12,9 @@ import argparse
 import sys
 
 from rich.console import Console
-from toy_set import command
-from toy_shapes import dataset
-from toy_shapes.outlines import KINDS
+from toy_data import command
+from toy_data.shapes import dataset
+from toy_data.shapes.outlines import KINDS
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

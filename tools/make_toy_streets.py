@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from toy_set import command
-from toy_streets import classes, dataset
+from toy_data import command
+from toy_data.streets import classes, dataset
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

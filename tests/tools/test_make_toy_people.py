@@ -44,7 +44,7 @@ def annotations(root: Path, split: str = 'train') -> dict:
 
 
 def scenes(seed: int, number: int = 12):
-    from toy_people.scene import draw_scene
+    from toy_data.people.scene import draw_scene
 
     for index in range(number):
         yield draw_scene(np.random.default_rng([seed, index]), (96, 96))
@@ -109,9 +109,9 @@ def test_keypoints_boxes_and_areas_agree(tiny):
 
 
 def test_box_and_area_are_those_of_the_silhouette():
-    from toy_people.body import place
-    from toy_people.canvas import FINE, Canvas, extent
-    from toy_people.scene import annotation, clothes, paint_body
+    from toy_data.people.body import place
+    from toy_data.people.canvas import FINE, Canvas, extent
+    from toy_data.people.scene import annotation, clothes, paint_body
 
     rng = np.random.default_rng(3)
     canvas = Canvas(np.zeros((96, 96, 3), np.uint8))
@@ -140,9 +140,9 @@ def test_box_and_area_are_those_of_the_silhouette():
 
 def test_joints_lie_on_the_limbs_drawn():
     """Each part alone on a canvas covers its own joints, whatever the pose."""
-    from toy_people.body import KEYPOINTS, place
-    from toy_people.canvas import Canvas
-    from toy_people.scene import CARRIERS, PARTS
+    from toy_data.people.body import KEYPOINTS, place
+    from toy_data.people.canvas import Canvas
+    from toy_data.people.scene import CARRIERS, PARTS
 
     for seed in range(5):
         body = place(np.random.default_rng(seed), (100, 100), 100)
@@ -159,7 +159,7 @@ def test_joints_lie_on_the_limbs_drawn():
 
 
 def test_left_and_right_are_those_of_the_body():
-    from toy_people.body import pose
+    from toy_data.people.body import pose
 
     for seed in range(20):
         joints = pose(np.random.default_rng(seed))
@@ -170,9 +170,9 @@ def test_left_and_right_are_those_of_the_body():
 
 
 def test_who_shows_the_back_hides_the_face():
-    from toy_people.body import KEYPOINTS, Body, pose
-    from toy_people.canvas import Canvas
-    from toy_people.scene import annotation, clothes, paint_body
+    from toy_data.people.body import KEYPOINTS, Body, pose
+    from toy_data.people.canvas import Canvas
+    from toy_data.people.scene import annotation, clothes, paint_body
 
     for turned, flags in ((1, {2}), (-1, {1})):
         for seed in range(5):
@@ -257,7 +257,7 @@ def test_file_as_folder_is_refused(tmp_path):
 
 
 def test_interrupted_set_leaves_nothing(tmp_path, monkeypatch):
-    from toy_people import dataset
+    from toy_data.people import dataset
 
     drawing = dataset.write_set(dataset.Request(3, 0, 0, 32, 32, seed=0), tmp_path / 'people', 1)
     next(drawing)

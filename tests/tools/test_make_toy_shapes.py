@@ -64,7 +64,7 @@ def masks() -> dict[str, list[np.ndarray]]:
     """Filled outlines of each kind, all in one pose, four of a kind."""
     sys.path.insert(0, str(TOOLS))
     try:
-        from toy_shapes.outlines import KINDS as outlines
+        from toy_data.shapes.outlines import KINDS as outlines
     finally:
         sys.path.remove(str(TOOLS))
     rng = np.random.default_rng(0)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from toy_set.request import SPLITS, SetError, in_processes
-from toy_set.request import Request as AnyRequest
 
-from toy_people.body import KEYPOINTS, SKELETON
-from toy_people.scene import draw_scene
+from toy_data.people.body import KEYPOINTS, SKELETON
+from toy_data.people.scene import draw_scene
+from toy_data.request import SPLITS, SetError, in_processes
+from toy_data.request import Request as AnyRequest
 
 MANIFEST = 'toy_people.json'
 CATEGORY = {

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toy_streets.chance import pick
-from toy_streets.classes import BUILDING, VEGETATION
-from toy_streets.noise import fractal
-from toy_streets.painter import Painter
+from toy_data.brushes.chance import pick
+from toy_data.brushes.noise import fractal
+from toy_data.streets.classes import BUILDING, VEGETATION
+from toy_data.streets.painter import Painter
 
 PLASTER = np.array([
     (.82, .78, .68), (.74, .62, .48), (.62, .34, .26), (.52, .42, .36), (.66, .66, .66),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from toy_streets.chance import pick
-from toy_streets.noise import fractal
 
-from toy_shapes.outlines import KINDS
+from toy_data.brushes.chance import pick
+from toy_data.brushes.noise import fractal
+from toy_data.shapes.outlines import KINDS
 
 SUPERSAMPLING = 3
 """Canvas pixels per picture pixel and axis."""

@@ -5,7 +5,6 @@ One idea a file, in the order in which a picture comes about:
 * `classes`   what is drawn: ids, names and colours of the Cityscapes classes
 * `camera`    where a point of the world lands in the picture
 * `light`     time of day and weather: sun, ambient light, haze
-* `noise`     random fields that give surfaces their texture
 * `painter`   the three buffers (colour, label, depth) and the ways to paint them
 * `sky`, `ground`, `buildings`, `plants`, `furniture`, `people`, `vehicles`   what gets painted
 * `scene`     puts a random street together and paints it from far to near

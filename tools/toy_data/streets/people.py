@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from toy_streets.chance import pick
-from toy_streets.classes import BICYCLE, PERSON, RIDER
-from toy_streets.painter import Flat, Painter
+from toy_data.brushes.chance import pick
+from toy_data.streets.classes import BICYCLE, PERSON, RIDER
+from toy_data.streets.painter import Flat, Painter
 
 SKIN = np.array([(0.80, 0.60, 0.48), (0.66, 0.46, 0.34), (0.46, 0.30, 0.20), (0.86, 0.68, 0.58)])
 HAIR = np.array([(0.10, 0.08, 0.07), (0.30, 0.20, 0.12), (0.62, 0.50, 0.30), (0.55, 0.54, 0.52)])

@@ -6,11 +6,11 @@ import colorsys
 
 import cv2
 import numpy as np
-from toy_streets.chance import pick
-from toy_streets.noise import fractal
 
-from toy_people.body import HEAD_RADIUS, KEYPOINTS, SIDES, Body, place
-from toy_people.canvas import Canvas, extent
+from toy_data.brushes.chance import pick
+from toy_data.brushes.noise import fractal
+from toy_data.people.body import HEAD_RADIUS, KEYPOINTS, SIDES, Body, place
+from toy_data.people.canvas import Canvas, extent
 
 SKINS = ((255, 219, 188), (229, 184, 143), (176, 124, 84), (110, 72, 48))
 HAIRS = ((28, 22, 20), (84, 54, 30), (190, 150, 84), (150, 150, 150))

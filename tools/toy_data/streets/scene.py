@@ -9,24 +9,24 @@ from functools import partial
 import cv2
 import numpy as np
 
-from toy_streets.buildings import Building, paint_building, paint_skyline
-from toy_streets.camera import Camera
-from toy_streets.chance import pick
-from toy_streets.furniture import (
+from toy_data.brushes.chance import pick
+from toy_data.streets.buildings import Building, paint_building, paint_skyline
+from toy_data.streets.camera import Camera
+from toy_data.streets.furniture import (
     paint_fence,
     paint_lamp,
     paint_sign,
     paint_traffic_light,
     paint_wall,
 )
-from toy_streets.ground import Shade, Street, paint_ground
-from toy_streets.lens import SUPERSAMPLING, develop, paint_bonnet
-from toy_streets.light import random_light
-from toy_streets.painter import Painter
-from toy_streets.people import paint_bicycle, paint_person, paint_rider
-from toy_streets.plants import paint_bush, paint_hedge, paint_tree
-from toy_streets.sky import paint_sky
-from toy_streets.vehicles import paint_bus, paint_car, paint_truck
+from toy_data.streets.ground import Shade, Street, paint_ground
+from toy_data.streets.lens import SUPERSAMPLING, develop, paint_bonnet
+from toy_data.streets.light import random_light
+from toy_data.streets.painter import Painter
+from toy_data.streets.people import paint_bicycle, paint_person, paint_rider
+from toy_data.streets.plants import paint_bush, paint_hedge, paint_tree
+from toy_data.streets.sky import paint_sky
+from toy_data.streets.vehicles import paint_bus, paint_car, paint_truck
 
 SIGHT = 115.0
 """Distance in metres beyond which nothing but the skyline is painted."""

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from toy_set.request import SPLITS, SetError, in_processes
-from toy_set.request import Request as AnyRequest
 
-from toy_shapes.outlines import KINDS
-from toy_shapes.picture import draw
+from toy_data.request import SPLITS, SetError, in_processes
+from toy_data.request import Request as AnyRequest
+from toy_data.shapes.outlines import KINDS
+from toy_data.shapes.picture import draw
 
 MANIFEST = 'toy_shapes.json'
 UNFINISHED = '.unfinished'

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from toy_streets.chance import pick
-from toy_streets.classes import ROAD, SIDEWALK, TERRAIN
-from toy_streets.noise import fractal, sample
-from toy_streets.painter import Colour, Painter
+from toy_data.brushes.chance import pick
+from toy_data.brushes.noise import fractal, sample
+from toy_data.streets.classes import ROAD, SIDEWALK, TERRAIN
+from toy_data.streets.painter import Colour, Painter
 
 
 @dataclass(frozen=True)

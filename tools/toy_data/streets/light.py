@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toy_streets.chance import pick
+from toy_data.brushes.chance import pick
 
 
 @dataclass(frozen=True)

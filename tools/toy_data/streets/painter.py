@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from toy_streets.camera import Camera
-from toy_streets.classes import IGNORE
-from toy_streets.light import Light
+from toy_data.streets.camera import Camera
+from toy_data.streets.classes import IGNORE
+from toy_data.streets.light import Light
 
 SUBPIXEL_BITS = 4
 SMALLEST = 2.0

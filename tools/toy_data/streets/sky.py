@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from toy_streets.camera import FAR
-from toy_streets.classes import SKY
-from toy_streets.noise import fractal, sample
-from toy_streets.painter import Painter
+from toy_data.brushes.noise import fractal, sample
+from toy_data.streets.camera import FAR
+from toy_data.streets.classes import SKY
+from toy_data.streets.painter import Painter
 
 COARSE = 2
 """Canvas pixels per drawn pixel of the sky."""

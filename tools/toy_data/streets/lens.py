@@ -5,11 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from toy_streets.chance import pick
-from toy_streets.classes import IGNORE, SKY
-from toy_streets.light import Light
-from toy_streets.noise import fractal
-from toy_streets.painter import Painter
+from toy_data.brushes.chance import pick
+from toy_data.brushes.noise import fractal
+from toy_data.streets.classes import IGNORE, SKY
+from toy_data.streets.light import Light
+from toy_data.streets.painter import Painter
 
 SUPERSAMPLING = 2
 """Canvas pixels per picture pixel and axis."""

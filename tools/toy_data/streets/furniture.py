@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from toy_streets.chance import pick
-from toy_streets.classes import FENCE, POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN, WALL
-from toy_streets.noise import fractal
-from toy_streets.painter import Flat, Painter
+from toy_data.brushes.chance import pick
+from toy_data.brushes.noise import fractal
+from toy_data.streets.classes import FENCE, POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN, WALL
+from toy_data.streets.painter import Flat, Painter
 
 WHITE, BLACK = np.array([0.85, 0.85, 0.83]), np.array([0.08, 0.08, 0.09])
 RED, BLUE = np.array([0.78, 0.10, 0.10]), np.array([0.10, 0.26, 0.66])

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from toy_set.request import SPLITS, SetError
+from toy_data.request import SPLITS, SetError
 
 SMALLEST, LARGEST = 32, 2048
 NAMES = dict(train='training', val='validation', test='test')

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from toy_set.request import SPLITS, SetError, in_processes
-from toy_set.request import Request as AnyRequest
 
-from toy_streets.scene import STYLES, draw_scene
+from toy_data.request import SPLITS, SetError, in_processes
+from toy_data.request import Request as AnyRequest
+from toy_data.streets.scene import STYLES, draw_scene
 
 MANIFEST = 'toy_streets.json'
 UNFINISHED = 'toy_streets.json.part'

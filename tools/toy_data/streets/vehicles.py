@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toy_streets.chance import pick
-from toy_streets.classes import BUS, CAR, TRUCK
-from toy_streets.painter import SMALLEST, Painter
+from toy_data.brushes.chance import pick
+from toy_data.streets.classes import BUS, CAR, TRUCK
+from toy_data.streets.painter import SMALLEST, Painter
 
 PAINT = np.array([
     (.84, .84, .83), (.62, .63, .65), (.08, .08, .09), (.32, .33, .35), (.62, .09, .09),

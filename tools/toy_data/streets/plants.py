@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from toy_streets.chance import pick
-from toy_streets.classes import VEGETATION
-from toy_streets.noise import fractal
-from toy_streets.painter import Flat, Painter
+from toy_data.brushes.chance import pick
+from toy_data.brushes.noise import fractal
+from toy_data.streets.classes import VEGETATION
+from toy_data.streets.painter import Flat, Painter
 
 BARK = np.array([0.30, 0.23, 0.17])
 LEAVES = np.array([
