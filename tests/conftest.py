@@ -76,9 +76,9 @@ def _seed() -> None:
 def toy_streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """8 + 4 + 4 drawn streets of 64x128 pixels."""
     folder = tmp_path_factory.mktemp('data') / 'toy_streets'
-    tool = ROOT / 'tools' / 'make_toy_streets.py'
+    command = [sys.executable, ROOT / 'tools' / 'make_toy_data.py', 'streets', folder]
     counts = ['--train', '8', '--val', '4', '--test', '4', '--size', '64x128']
-    subprocess.run([sys.executable, tool, folder, *counts], check=True, capture_output=True)
+    subprocess.run([*command, *counts], check=True, capture_output=True)
     return folder
 
 

@@ -149,7 +149,7 @@ def main() -> int:
     begin = time.time()
 
     console.rule('1  draw the data')
-    show(['tools/make_toy_streets.py', DATA], work_dir / 'data.txt')
+    show(['tools/make_toy_data.py', 'streets', DATA], work_dir / 'data.txt')
     console.rule('2  search and prune in one training')
     seconds = train(work_dir, args.epochs)
     checkpoint = Path((work_dir / 'last_checkpoint').read_text().strip())

@@ -1,4 +1,4 @@
-"""The command line of a generator: its arguments, its progress, and its exit codes."""
+"""What the commands of all kinds of sets share: arguments, progress, and exit codes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from toy_data.request import SPLITS, SetError
 
 SMALLEST, LARGEST = 32, 2048
+EXIT_CODES = (
+    'Exit codes: 0 the set is there, 1 it could not be written, 2 wrong arguments or a folder that '
+    'holds something else.'
+)
 NAMES = dict(train='training', val='validation', test='test')
 
 
 def count(text: str) -> int:
-    """A whole number of images, seeds: 0 or more."""
+    """Read a whole number of images, seeds: 0 or more."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f'{text!r} is not a whole number, 0 or more')
     return int(text)
 
 
 def cores(text: str) -> int:
-    """A number of processes: 1 or more."""
+    """Read a number of processes: 1 or more."""
     number = count(text)
     if number == 0:
         raise argparse.ArgumentTypeError('at least one process has to do the work')
@@ -34,7 +38,7 @@ def cores(text: str) -> int:
 
 
 def image_size(text: str) -> tuple[int, int]:
-    """HEIGHTxWIDTH -> (height, width)."""
+    """Read HEIGHTxWIDTH -> (height, width)."""
     match = re.fullmatch(r'(\d+)x(\d+)', text)
     if match is None:
         raise argparse.ArgumentTypeError(f'{text!r} is not HEIGHTxWIDTH, e.g. 128x256')
@@ -47,37 +51,47 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def available_cores() -> int:
-    """Cores that this process may use, which can be fewer than the machine has."""
+    """Count the cores that this process may use, which can be fewer than the machine has."""
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def parse(
-    arguments: list[str] | None,
+def add(
+    commands: argparse._SubParsersAction,
+    name: str,
+    make: Callable[[argparse.Namespace, Console], None],
+    *,
     description: str,
     epilog: str,
     images: tuple[int, int, int],
     size: tuple[int, int],
     noun: str,
     others: str,
+    stopped: str,
     advice: str = '',
-) -> argparse.Namespace:
-    """Reads the command line of a generator.
+) -> None:
+    """Add the command of a kind of set.
 
     Args:
-        arguments (list[str] | None): Its words; those of the process if None.
+        commands (argparse._SubParsersAction): Where it belongs.
+        name (str): The kind.
+        make (Callable): Does the work, and tells the console of it.
         description (str): What the help says first.
-        epilog (str): What it says last.
+        epilog (str): What it says last, before the exit codes.
         images (tuple[int, int, int]): How many images train, val and test have by default.
         size (tuple[int, int]): Default height and width.
         noun (str): What the images are called.
         others (str): What another seed gives.
+        stopped (str): What to say when it is interrupted; ``{root}`` is the folder of the set.
         advice (str): What there is to know about the size. Defaults to nothing.
     """
-    parser = argparse.ArgumentParser(description=description, epilog=epilog)
+    summary = description.partition(':')[0].removeprefix('Draw a ')
+    parser = commands.add_parser(
+        name, help=summary, description=description, epilog=f'{epilog} {EXIT_CODES}'
+    )
     whole: dict[str, Any] = {'type': count, 'metavar': 'N'}
-    parser.add_argument('out_dir', type=Path, metavar='OUT_DIR', help='new, empty or earlier set')
+    parser.add_argument('out_dir', type=Path, metavar='FOLDER', help='new, empty or earlier set')
     for split, number in zip(SPLITS, images, strict=True):
         text = f'{NAMES[split]} {noun} (%(default)s)'
         parser.add_argument(f'--{split}', **whole, default=number, help=text)
@@ -89,35 +103,27 @@ def parse(
         help='processes that draw (one for each core: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
-        '--force', action='store_true', help='replace a toy set that OUT_DIR holds; nothing else'
+        '--force', action='store_true', help='replace a toy set that FOLDER holds; nothing else'
     )
-    options = parser.parse_args(arguments)
-    if options.train + options.val + options.test == 0:
-        parser.error('--train, --val and --test are all 0: nothing to draw')
-    return options
+    parser.set_defaults(make=make, stopped=stopped)
 
 
 def progress(
     drawing: Iterable[Any], description: str, total: int, console: Console
 ) -> Iterator[Any]:
-    """Goes through what is drawn behind a progress bar."""
+    """Go through what is drawn, and show a progress bar."""
     columns = (TextColumn(description), BarColumn(), MofNCompleteColumn(),
                TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=console) as bar:
         yield from bar.track(drawing, total)
 
 
-def run(make: Callable[[Console], None], root: Path, stopped: str) -> int:
-    """Makes a set; returns the exit code.
-
-    Args:
-        make (Callable): Does the work, and tells the console of it.
-        root (Path): Folder of the set.
-        stopped (str): What to say when it is interrupted.
-    """
+def run(options: argparse.Namespace) -> int:
+    """Make a set; returns the exit code."""
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    root = options.out_dir
     try:
-        make(Console())
+        options.make(options, Console())
     except SetError as error:
         errors.print(f'error: {error}', markup=False)
         return 2
@@ -125,6 +131,6 @@ def run(make: Callable[[Console], None], root: Path, stopped: str) -> int:
         errors.print(f'error: cannot write {root}: {error}', markup=False)
         return 1
     except KeyboardInterrupt:
-        errors.print(stopped, markup=False)
+        errors.print(options.stopped.format(root=root), markup=False)
         return 130
     return 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+Kind = TypeVar('Kind', bound='Request')
 SPLITS = ('train', 'val', 'test')
 
 
@@ -37,6 +39,12 @@ class Request:
     width: int
     seed: int
     drawing: int = 1
+
+    @classmethod
+    def of(cls: type[Kind], options: Namespace) -> Kind:
+        """Take a request from the command line."""
+        counts = (options.train, options.val, options.test)
+        return cls(*counts, *options.size, seed=options.seed)
 
     def images(self) -> Iterator[tuple[str, int]]:
         """Split and index of every image of the set."""

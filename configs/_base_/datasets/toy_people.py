@@ -1,4 +1,4 @@
-# Drawn people in COCO's keypoint format; tools/make_toy_people.py makes them.
+# Drawn people in COCO's keypoint format; `make_toy_data.py people` in tools/ draws them.
 data_root = 'data/toy_people/'
 codec = dict(type='MSRAHeatmap', input_size=(64, 96), heatmap_size=(16, 24), sigma=1.5)
 train_pipeline = [

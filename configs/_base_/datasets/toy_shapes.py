@@ -1,4 +1,4 @@
-# Drawn shapes in ImageNet's folders; tools/make_toy_shapes.py makes them.
+# Drawn shapes in ImageNet's folders; `make_toy_data.py shapes` in tools/ draws them.
 data_root = 'data/toy_shapes/'
 classes = (
     'arrow', 'crescent', 'cross', 'disc', 'heart', 'ring', 'spiral', 'square', 'star', 'triangle',

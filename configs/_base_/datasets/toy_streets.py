@@ -1,4 +1,4 @@
-# Drawn street scenes in the Cityscapes layout; tools/make_toy_streets.py makes them.
+# Drawn street scenes in the Cityscapes layout; `make_toy_data.py streets` in tools/ draws them.
 data_root = 'data/toy_streets/'
 train_pipeline = [
     dict(type='LoadImageFromFile'),

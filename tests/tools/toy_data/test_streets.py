@@ -12,13 +12,13 @@ import pytest
 
 import st_mm  # noqa: F401  # makes mmseg importable beside mmcv-lite
 
-TOOLS = Path(__file__).parents[2] / 'tools'
+TOOLS = Path(__file__).parents[3] / 'tools'
 LABELS = {*range(19), 255}
 ABSENT = {16, 17}  # train and motorcycle, as `--help` says
 
 
 def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
-    command = [sys.executable, TOOLS / 'make_toy_streets.py', *arguments]
+    command = [sys.executable, TOOLS / 'make_toy_data.py', 'streets', *arguments]
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=cwd)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import st_mm  # noqa: F401  # makes mmpose importable beside mmcv-lite
 
-TOOLS = Path(__file__).parents[2] / 'tools'
+TOOLS = Path(__file__).parents[3] / 'tools'
 COUNTS = {'train': 12, 'val': 3, 'test': 1}
 TINY = ('--train', 12, '--val', 3, '--test', 1, '--size', '72x96', '--workers', 1)
 
@@ -25,7 +25,7 @@ def _tools():
 
 
 def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
-    command = [sys.executable, TOOLS / 'make_toy_people.py', *arguments]
+    command = [sys.executable, TOOLS / 'make_toy_data.py', 'people', *arguments]
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=cwd)
 
 

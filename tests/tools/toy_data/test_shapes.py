@@ -15,7 +15,7 @@ import pytest
 
 import st_mm  # noqa: F401  # makes mmpretrain importable beside mmcv-lite
 
-TOOLS = Path(__file__).parents[2] / 'tools'
+TOOLS = Path(__file__).parents[3] / 'tools'
 KINDS = (
     'arrow', 'crescent', 'cross', 'disc', 'heart', 'ring', 'spiral', 'square', 'star', 'triangle',
 )  # fmt: skip
@@ -23,7 +23,7 @@ TINY = ('--train', 20, '--val', 10, '--test', 10, '--size', '32x48', '--workers'
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, TOOLS / 'make_toy_shapes.py', *arguments]
+    command = [sys.executable, TOOLS / 'make_toy_data.py', 'shapes', *arguments]
     return subprocess.run([str(part) for part in command], capture_output=True, text=True)
 
 
@@ -191,8 +191,8 @@ def test_failure_half_way_leaves_nothing_behind(tmp_path):
         'signal.signal(signal.SIGXFSZ, signal.SIG_IGN); '
         'resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); '
         f'sys.path.insert(0, {str(TOOLS)!r}); '
-        f'sys.argv = ["make_toy_shapes.py", {str(root)!r}, *{[str(part) for part in TINY]!r}]; '
-        f'runpy.run_path({str(TOOLS / "make_toy_shapes.py")!r}, run_name="__main__")'
+        f'sys.argv = {["make_toy_data.py", "shapes", str(root), *map(str, TINY)]!r}; '
+        f'runpy.run_path({str(TOOLS / "make_toy_data.py")!r}, run_name="__main__")'
     )
     environment = {**os.environ, 'PYTHONDONTWRITEBYTECODE': '1'}
     done = subprocess.run(
