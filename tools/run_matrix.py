@@ -17,7 +17,7 @@ from matrix import results
 from matrix.plan import Plan, read
 from matrix.scheduler import Needs, bars, connect, run, settle
 from matrix.steps import Job
-from matrix.training import ROOT
+from matrix.training import LOCK, ROOT
 from mmengine import DictAction
 from rich.console import Console
 
@@ -113,7 +113,7 @@ def lock(work_dir: Path) -> Iterator[None]:
         ValueError: If another call is at work in it.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
-    held = os.open(work_dir / '.lock', os.O_CREAT | os.O_RDWR)
+    held = os.open(work_dir / LOCK, os.O_CREAT | os.O_RDWR)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

@@ -87,7 +87,8 @@ def test_without_ray(
     code, err = call(monkeypatch, capsys, write_matrix(tmp_path, 'one', 'search'))
     assert code == 2
     assert "error: matrices run on Ray, which is not installed: pip install 'st_mm[matrix]'" in err
-    assert [path.name for path in (tmp_path / 'work').iterdir()] == ['.lock']  # nothing was begun
+    found = [path.name for path in (tmp_path / 'work').iterdir()]
+    assert found == ['.matrix.lock']  # nothing was begun
 
 
 def test_a_dry_run_with_seeds(

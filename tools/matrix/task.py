@@ -15,7 +15,7 @@ from pathlib import Path
 from . import leash
 from .record import Record, Stopwatch
 from .steps import Job, Step
-from .training import ROOT
+from .training import LOCK, ROOT
 
 PATIENCE = 60.0  # seconds until a folder in which another training is at work counts as taken
 PAUSE = 0.2
@@ -117,7 +117,7 @@ def hold(folder: Path, patience: float = PATIENCE) -> Iterator[int]:
         OSError: If somebody else still holds it then.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    held = os.open(folder / '.lock', os.O_CREAT | os.O_RDWR)
+    held = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR)
     try:
         end = time.monotonic() + patience
         while True:

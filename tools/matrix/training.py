@@ -5,6 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RATIO = 'ST_MM_RATIO'  # read by configs/ablations/_base_/ratio.py
+LOCK = '.matrix.lock'  # not that of a training itself, which its own process takes
 SEED = 'ST_MM_SEED'  # read by configs that draw at random: configs/ablations/*/sp-random*.py
 
 
