@@ -127,7 +127,7 @@ HANG = 'import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)'
 
 def wait_for(what: Callable[[], object]) -> None:
     """Wait until something is there."""
-    end = time.monotonic() + 90
+    end = time.monotonic() + 300
     while not what():
         assert time.monotonic() < end
         time.sleep(0.05)
