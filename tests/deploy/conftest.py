@@ -10,7 +10,11 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 ROOT = Path(__file__).parents[2]
-SLIM = dict(stem_channels=(4, 8), stage_channels=((8,), (6, 12)), stage_blocks=((1,), (1, 1)))
+SLIM = dict(
+    stem_channels=(4, 8),
+    stage_channels=((8,), (6, 12), (6, 12)),
+    stage_blocks=((1,), (1, 1), (1, 1)),
+)
 TOY = {
     'seg': 'hr-supernet-slim_8b-30e_toy-streets-128x256.py',
     'cls': 'hr-supernet-slim_32b-36e_toy-shapes-48x48.py',

@@ -214,7 +214,7 @@ class _Maker:
             return [channel for part in node.inputs for channel in self.channels(part)]
         if node.op == 'slice':
             return self.channels(node.inputs[0])[node.start : node.start + node.channels]
-        if node.op == 'resize' and node.inputs[0].op not in ('concat', 'resize', 'slice'):
+        if node.op == 'resize':
             return [((node.inputs[0], node.kind), c) for c in range(node.channels)]
         return [((node, 'direct'), c) for c in range(node.channels)]
 
