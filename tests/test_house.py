@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / 'st_mm'
 FLOORS = (
     ('version', 'requirements', 'arguments', 'private', 'printable', 'tensors'),
     ('compat', 'config_path', 'files'),
-    ('units', 'measure', 'calibration', 'work_dir'),
+    ('units', 'measure', 'calibration', 'trainable', 'work_dir'),
     ('models', 'optim'),
     ('search', 'prune'),
     ('ticket', 'rewind', 'transfer'),
@@ -21,6 +21,8 @@ FLOORS = (
 # rooms of one floor that may know each other: from -> to
 NEIGHBOURS = {
     ('calibration', 'measure'),
+    ('calibration', 'trainable'),
+    ('trainable', 'units'),
     ('units', 'measure'),
     ('work_dir', 'files'),
     ('compat', 'files'),

@@ -99,7 +99,7 @@ def compare(first: Ticket, second: Ticket, supernet: nn.Module, other: nn.Module
             differ.
     """
     _check_supernets(first, second, supernet, other)
-    owners, weights = find_owners(supernet), prunable_weights(supernet)
+    owners, weights = find_owners(supernet), prunable_weights(supernet, frozen=True)
     full = Ticket.of_supernet(supernet).units
     lost, other_lost = surplus_units(first, full), surplus_units(second, full)
     blocks = [_overlap(name, ~lost[name], ~other_lost[name]) for name in owners]
@@ -140,7 +140,9 @@ def _check_supernets(first: Ticket, second: Ticket, supernet: nn.Module, other: 
 
 
 def _shapes(model: nn.Module) -> Mapping[str, Any]:
-    return {name: tuple(weight.shape) for name, weight in prunable_weights(model).items()}
+    return {
+        name: tuple(weight.shape) for name, weight in prunable_weights(model, frozen=True).items()
+    }
 
 
 def _cut(cuts: Mapping[str, Cut], name: str, weight: Tensor) -> Cut:

@@ -208,12 +208,15 @@ def population(model: nn.Module, ticket: Ticket | None) -> dict[str, Tensor]:
         dict[str, Tensor]: Weights by name.
     """
     config = {} if ticket is None else ticket.config
-    if ticket is not None and 'FixedMaskHook' in config:  # it holds the masks of an earlier pruning
-        return {name: w for name, w in prunable_weights(model).items() if name in ticket.masks}
+    masks = {} if ticket is None else ticket.masks
+    # what took part: the masks of an earlier pruning, or of the last one where none were freed
+    if masks and ('FixedMaskHook' in config or (ticket is not None and ticket.masks_hold())):
+        return {n: w for n, w in prunable_weights(model, frozen=True).items() if n in masks}
     hooks = [config[name] for name in ('ProgressivePruneHook', 'PruneHook') if name in config]
     hook = hooks[0] if hooks else {}
     criterion = Criterion.build(pattern=hook.get('pattern'))
-    return criterion.fitting(prunable_weights(model, hook.get('skip', ())))
+    weights = prunable_weights(model, hook.get('skip', ()), frozen=bool(masks))
+    return criterion.fitting(weights)
 
 
 def _check_masks(ticket: Ticket, weights: Mapping[str, Tensor]) -> None:

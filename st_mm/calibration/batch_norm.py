@@ -1,6 +1,6 @@
 """Recalibrating BN statistics after the network has changed (paper Algorithm 1)."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from st_mm.measure.tracing import eval_mode
+from st_mm.trainable import adapting_norms
 
 
 @torch.no_grad()
@@ -17,27 +18,33 @@ def recalibrate(
     models: Sequence[nn.Module],
     batches: Iterable[Any],
     forward: Callable[[nn.Module, Any], Any],
+    adapting: Collection[str] | None = None,
 ) -> int:
     """Replace running statistics by their plain average over some batches.
 
     During this, everything but the BN layers is in eval mode, so that the statistics are those of
     the network that will be evaluated. They are averaged over all ranks. At the end, modes and
-    momenta are as before; a norm that no batch reaches keeps its statistics.
+    momenta are as before; a norm that no batch reaches keeps its statistics, and so does one
+    whose statistics training does not adapt.
 
     Args:
         models (Sequence[nn.Module]): Models that see the same batches (live, EMA), not wrapped;
             changed in place.
         batches (Iterable): Training batches.
         forward (Callable): ``forward(model, batch)`` runs a model.
+        adapting (Collection[str], optional): Names of the norms to recalibrate, in each model.
+            Defaults to None: those that :func:`~st_mm.trainable.adapting_norms` finds in the
+            first.
 
     Returns:
         int: Number of batches seen.
     """
+    names = adapting_norms(models[0]) if adapting is None else adapting
     norms = [
         module
         for model in models
-        for module in model.modules()
-        if isinstance(module, _BatchNorm) and module.track_running_stats and module.num_features
+        for name, module in model.named_modules()
+        if name in names and isinstance(module, _BatchNorm) and module.num_features
     ]
     count = 0
     with ExitStack() as stack:

@@ -59,7 +59,7 @@ class FixedMaskHook(MaskHook):
 
     def fill(self, runner: Runner, state: RunState) -> None:
         """Take the masks over from the ticket."""
-        weights, came = state.masks.weights, state.shared
+        weights, came = state.masks.known, state.shared
         held = frozenset(name for name in weights if came is None or name in came)
         record = {n: m for n, m in state.ticket.masks.items() if not matches(n, self.skip)}
         if resumed(runner):
@@ -68,7 +68,8 @@ class FixedMaskHook(MaskHook):
         if record:
             keep = {name: state.ticket.mask(name).to(weights[name].device) for name in record}
         else:
-            keep = {n: w != 0 for n, w in weights.items() if has_loaded(runner) and not w.all()}
+            loaded = state.masks.weights if has_loaded(runner) else {}
+            keep = {name: weight != 0 for name, weight in loaded.items() if not weight.all()}
         if all(stays.all() for stays in keep.values()):
             raise ValueError(
                 f'FixedMaskHook found no masked weights in {type(bare_model(runner)).__name__}: '
@@ -101,7 +102,7 @@ class FixedMaskHook(MaskHook):
         kept: Counter[str] = Counter()
         sizes: Counter[str] = Counter()
         for name, share in state.masks.densities().items():
-            part, size = name.split('.')[0], state.masks.weights[name].numel()
+            part, size = name.split('.')[0], state.masks.known[name].numel()
             kept[part] += round(share * size)
             sizes[part] += size
         shares = {part: kept[part] / max(size, 1) for part, size in sizes.items()}

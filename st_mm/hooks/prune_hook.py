@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 
 from st_mm.arguments import integer
 from st_mm.private import resumed
@@ -75,9 +75,9 @@ class PruneHook(MaskHook):
         arguments = dict(schedule=schedule, skip=list(self.skip), **self.criterion.config())
         return {**super().config(), **arguments}
 
-    def prunable(self, model: nn.Module) -> dict[str, Tensor]:
+    def fitting(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Weights that may be masked: those that the pattern fits."""
-        return self.criterion.fitting(super().prunable(model))
+        return self.criterion.fitting(weights)
 
     def last_prune(self, runner: Runner) -> int | None:
         """Time of the last prune of this training."""
@@ -86,7 +86,7 @@ class PruneHook(MaskHook):
     def fill(self, runner: Runner, state: RunState) -> None:
         """Take over the masks of the run that is resumed; else prune if it is time already."""
         self._check_schedule(runner)
-        weights = self.own(state.masks.weights)
+        weights = self.own(state.masks.known)
         self.criterion.rehearse(bare_model(runner), weights, self.schedule.ratio)
         if resumed(runner):
             state.masks.load(self.own(state.ticket.masks), state.latent, state.before)
@@ -118,12 +118,19 @@ class PruneHook(MaskHook):
             )
 
     def step(self, runner: Runner, moment: Moment) -> None:
-        """Prune if it is time; fit the masks again if units went while masks hold."""
+        """Prune if it is time; fit the masks again where what they cover has changed.
+
+        Units go in a search, and weights begin or stop to train; nothing is fitted from a
+        reactivation until the next prune.
+        """
         state = RunState.of(runner)
+        changed = self.follow(runner)
+        own = self.own(state.masks.keep)
+        searched = bool(own) and state.searched == moment and state.freed != moment
         if self.schedule.due(moment.t):
             self._prune(runner, moment, 'prune')
             state.pruned = moment
-        elif self.own(state.masks.keep) and state.searched == moment and state.freed != moment:
+        elif searched or (changed and state.ticket.masks_hold()):
             self._prune(runner, moment, 'refit')
 
     def _prune(self, runner: Runner, moment: Moment, kind: str) -> None:

@@ -97,7 +97,8 @@ class ReactivateHook(TicketHook):
             due = state.pruned == moment and moment.t != last
         if not due:
             return
-        names = [name for name in state.masks.keep if name not in state.fixed]
+        still = state.fixed | state.masks.resting
+        names = [name for name in state.masks.keep if name not in still]
         if self.scope == 'searched':
             owners = tuple(f'{name}.' for name in find_owners(bare_model(runner)))
             names = [name for name in names if name.startswith(owners)]

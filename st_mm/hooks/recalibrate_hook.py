@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from st_mm.calibration import calibration_batches, recalibrate, training_loss
 from st_mm.calibration.random_state import frozen_random_state
+from st_mm.trainable import adapting_norms
 
 from .run_state import RunState, averaged_models, bare_model, seed_at
 
@@ -55,7 +56,8 @@ class RecalibrateHook(Hook):
         with frozen_random_state():
             seed = seed_at(runner, iteration)
             loader = runner.train_dataloader
-            recalibrate(models, calibration_batches(live, loader, batches, seed), training_loss)
+            drawn = calibration_batches(live, loader, batches, seed)
+            recalibrate(models, drawn, training_loss, adapting_norms(live))
         for ema in shared:
             for ours, theirs in zip(live.buffers(), ema.module.buffers(), strict=True):
                 ours.data.copy_(theirs.data)

@@ -16,6 +16,7 @@ from st_mm.prune import Masks
 from st_mm.search import Cut, shrink
 from st_mm.ticket import LATENT as LATENT
 from st_mm.ticket import Ticket
+from st_mm.trainable import optimized
 from st_mm.transfer import Carried, carried
 from st_mm.units.loading import take_widths
 
@@ -175,6 +176,11 @@ def optim_wrapper(runner: Runner) -> OptimWrapper:
             f'{type(wrapper).__name__}'
         )
     return wrapper
+
+
+def moved(runner: Runner) -> frozenset[int]:
+    """What the optimizer of a run moves now, see :func:`st_mm.trainable.optimized`."""
+    return optimized([optim_wrapper(runner).optimizer])
 
 
 def rewrap(runner: Runner) -> None:

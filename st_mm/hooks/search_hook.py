@@ -19,7 +19,8 @@ from st_mm.search import (
     saved_macs,
     unit_costs,
 )
-from st_mm.units import find_owners
+from st_mm.trainable import training_names, unit_parameters
+from st_mm.units import UnitOwner, find_owners
 
 from .run_state import (
     Moment,
@@ -27,6 +28,7 @@ from .run_state import (
     averaged_models,
     bare_model,
     log_scalars,
+    moved,
     optim_wrapper,
 )
 from .ticket_hook import TicketHook
@@ -90,8 +92,10 @@ class SearchHook(TicketHook):
         """Find the units, measure what they cost, and start the penalty."""
         super().before_train(runner)
         model = bare_model(runner)
-        self.owners = find_owners(model)
-        if not self.owners:
+        model.train()  # as the loop is about to do: mm's backbones freeze their stages then
+        self.every_owner = find_owners(model)
+        self.parameters = unit_parameters(model)
+        if not self.every_owner:
             raise ValueError(
                 f'SearchHook needs a model with search units, but {type(model).__name__} has '
                 'none: use HRSupernet or a network of inverted residuals or bottlenecks '
@@ -103,18 +107,34 @@ class SearchHook(TicketHook):
                 f'SearchHook never removes a unit: interval is {self.interval}, the training '
                 f'{self.total(runner)} {"epochs" if self.by_epoch else "iterations"}'
             )
+        if not self.parameters:
+            raise ValueError(
+                f'none of the search units of {type(model).__name__} can be removed: their '
+                'parameters are shared, or a momentum encoder repeats them, which would not '
+                'follow; drop SearchHook from custom_hooks'
+            )
         self.sizes = input_sizes(model, self.input_shape)
-        self.costs = unit_costs(self.owners, self.sizes)
-        self.penalty = PenaltyGradient(self.owners, self.costs)
         self.wrapper = optim_wrapper(runner)
+        self.owners: dict[str, UnitOwner] = {}
+        self.costs: dict[str, Tensor] = {}
+        self.penalty = PenaltyGradient(self.every_owner, {})
+        self._follow(runner)
+        if not self.owners:
+            runner.logger.warning(
+                f'none of the {count_units(self.every_owner):,} search units trains now: they are '
+                'searched once they do'
+            )
         figures = self._figures(runner)
         log_scalars(runner, {f'search/{name}': value for name, value in figures.items()})
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the strength of the penalty, scaled as this iteration's loss will be."""
+        self._follow(runner)
         strength = self.wrapper.scale_loss(self._rho(runner))
         scaler = getattr(self.wrapper, 'loss_scaler', None)
-        if scaler:  # on the device, since asking for the scale would wait for the GPU
+        if (
+            scaler and self.owners
+        ):  # on the device, since asking for the scale would wait for the GPU
             scale = next(iter(self.owners.values())).unit_bn.weight
             strength = scaler.scale(scale.new_full((), strength))
         self.penalty.strength = strength
@@ -123,6 +143,7 @@ class SearchHook(TicketHook):
         """Remove the dead units, if it is time and worth it."""
         if moment.t % self.interval:
             return
+        self._follow(runner)
         dead = self._dead(runner, last=moment.t == self.total(runner))
         count = sum(int(mask.sum()) for mask in dead.values())
         saved = saved_macs(self.owners, dead, self.sizes)
@@ -145,8 +166,16 @@ class SearchHook(TicketHook):
         """Units dead in live weights and EMA; at the end of training the EMA decides alone."""
         averages = [find_owners(ema.module) for ema in averaged_models(runner)]
         if last and averages:
-            return dead_units(averages[0], self.threshold)
+            return dead_units({n: averages[0][n] for n in self.owners}, self.threshold)
         return dead_units(self.owners, self.threshold, *averages)
+
+    def _follow(self, runner: Runner) -> None:
+        """Let the units take part that train now, as a whole, and no others."""
+        names = training_names(self.parameters, moved(runner))
+        if names != self.owners.keys():
+            self.owners = {n: owner for n, owner in self.every_owner.items() if n in names}
+            self.costs = unit_costs(self.owners, self.sizes)
+            self.penalty.update(self.costs)
 
     def _rho(self, runner: Runner) -> float:
         done = runner.iter

@@ -98,6 +98,11 @@ def count_params(model: nn.Module) -> tuple[int, int]:
 
 def _density(module: nn.Module) -> float:
     weight = getattr(module, 'weight', None)
+    if 'weight' not in module._parameters:
+        for hook in module._forward_pre_hooks.values():  # old weight norm: made at the next pass
+            if hasattr(hook, 'compute_weight'):
+                options = dict(do_power_iteration=False) if hasattr(hook, 'eps') else {}
+                weight = hook.compute_weight(module, **options)
     if not isinstance(weight, torch.Tensor) or not weight.numel():
         return 1.0
     return int(torch.count_nonzero(weight)) / weight.numel()

@@ -41,6 +41,8 @@ def run_on_shapes(model: nn.Module, input_shape: Sequence[int]) -> None:
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
     picture = torch.empty(1, *input_shape, device='meta', dtype=dtype)
     kwargs = dict(data_samples=None, mode='tensor') if isinstance(model, BaseModel) else {}
+    # some layers keep what they make in a pass, as old weight norm its weight
+    attributes = [(module, dict(vars(module))) for module in model.modules()]
     try:
         with eval_mode(model), torch.no_grad():
             functional_call(model, tensors, (picture,), kwargs)
@@ -48,3 +50,7 @@ def run_on_shapes(model: nn.Module, input_shape: Sequence[int]) -> None:
         raise ValueError(
             f'{type(model).__name__} cannot take an input_shape of {tuple(input_shape)}: {error}'
         ) from error
+    finally:
+        for module, kept in attributes:
+            vars(module).clear()
+            vars(module).update(kept)

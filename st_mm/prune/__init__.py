@@ -5,7 +5,7 @@ from .evidence import Evidence
 from .growth import grow
 from .masks import Change, Masks, pack, unpack
 from .patterns import NM, PATTERNS, ChannelBlock, Pattern
-from .prunable import matches, prunable_weights
+from .prunable import Survey, matches, prunable_weights, survey
 from .schedule import SCHEDULES, Constant, Cubic, OneShot, Progressive, Schedule
 from .scope import SCOPES, Rule, assign, choose, lowest
 from .scores import SCORES, magnitude, random
@@ -29,6 +29,7 @@ __all__ = [
     'Progressive',
     'Rule',
     'Schedule',
+    'Survey',
     'assign',
     'choose',
     'grow',
@@ -39,5 +40,6 @@ __all__ = [
     'prunable_weights',
     'random',
     'shuffle',
+    'survey',
     'unpack',
 ]

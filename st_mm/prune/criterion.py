@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from st_mm.arguments import integer
 
 from .evidence import Evidence
+from .layout import layout_of, layouts_of
 from .patterns import PATTERNS, Pattern
 from .rounds import iterate
-from .scope import Rule, check_scope, choose
+from .scope import Rule, check_scope, choose, in_effect
 from .scores import CHECKS, SCORES, Score, magnitude
 from .stand_ins import Weights
 
@@ -123,12 +124,23 @@ class Criterion:
         """
         if self.score in CHECKS:
             CHECKS[self.score](model, **dict(self.options))
-        choose(magnitude(weights), ratio, scope=self.scope, rules=self.rules, pattern=self.pattern)
+        choose(
+            magnitude(weights),
+            ratio,
+            scope=self.scope,
+            rules=self.rules,
+            pattern=self.pattern,
+            layouts=layouts_of(weights),
+        )
 
     def fitting(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Leave out the weights that the pattern does not fit: they stay dense."""
         fits = None if self.pattern is None else self.pattern.fits
-        return {name: w for name, w in weights.items() if fits is None or fits(w.shape)}
+        return {
+            name: w
+            for name, w in weights.items()
+            if fits is None or fits(layout_of(w).shape(w.shape))
+        }
 
     def choose(
         self,
@@ -158,9 +170,10 @@ class Criterion:
         drop = partial(
             choose,
             scope=self.scope,
-            rules=self.rules,
+            rules=in_effect(self.rules, weights),  # some are for parts that do not train now
             pattern=self.pattern,
             masked=masked,
+            layouts=layouts_of(weights),
         )
 
         def drop_to(scores: Mapping[str, Tensor], target: float) -> dict[str, Tensor]:

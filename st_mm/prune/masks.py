@@ -55,6 +55,8 @@ class Masks:
             since; weights that are not in it were kept.
         latent (list[dict[str, Tensor]]): Values of masked weights, 0 elsewhere; the live model's
             first, then those of each copy.
+        resting (frozenset[str]): Weights that take no part now, since they do not train: masks
+            that they have hold, and nothing else happens to them. Starts empty.
     """
 
     def __init__(
@@ -64,11 +66,22 @@ class Masks:
         self.keep: dict[str, Tensor] = {}
         self.before: dict[str, Tensor] = {}
         self.latent: list[dict[str, Tensor]] = [{} for _ in self.sets]
+        self.resting: frozenset[str] = frozenset()
+
+    @property
+    def known(self) -> dict[str, Tensor]:
+        """Weights of the live model that can be masked, now or once they train."""
+        return self.sets[0]
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """Prunable weights of the live model."""
-        return self.sets[0]
+        """Prunable weights of the live model: those that take part now."""
+        return {name: w for name, w in self.known.items() if name not in self.resting}
+
+    @property
+    def counted(self) -> dict[str, Tensor]:
+        """Weights that densities count: what takes part now, and what has masks that hold."""
+        return {n: w for n, w in self.known.items() if n not in self.resting or n in self.keep}
 
     def cover(
         self, weights: Mapping[str, Tensor], copies: Sequence[Mapping[str, Tensor]] = ()
@@ -88,7 +101,7 @@ class Masks:
         product per step is all that this may cost.
         """
         if self.keep:
-            weights = [self.weights[name].data for name in self.keep]
+            weights = [self.known[name].data for name in self.keep]
             torch._foreach_mul_(weights, list(self.keep.values()))
 
     @torch.no_grad()
@@ -118,7 +131,7 @@ class Masks:
 
     def _like_weight(self, name: str, mask: Tensor) -> Tensor:
         # in the weight's memory format as well: otherwise `apply` is no fused product
-        return torch.empty_like(self.weights[name]).copy_(mask)
+        return torch.empty_like(self.known[name]).copy_(mask)
 
     def _change(self, masks: Mapping[str, Tensor]) -> Change:
         both = either = 0
@@ -135,7 +148,7 @@ class Masks:
         mode: str = 'latent',
         where: Mapping[str, Tensor] | None = None,
     ) -> int:
-        """Take masks off (iterative reactivation, paper Section 3.2).
+        """Take masks off (iterative reactivation, paper Section 3.2), but for resting weights.
 
         Args:
             names (Iterable[str], optional): Weights to free. Defaults to all.
@@ -152,7 +165,8 @@ class Masks:
         """
         if mode not in ('latent', 'zero'):
             raise ValueError(f"mode must be 'latent' or 'zero', got '{mode}'")
-        chosen = [name for name in (self.keep if names is None else names) if name in self.keep]
+        free = self.keep.keys() - self.resting
+        chosen = [name for name in (self.keep if names is None else names) if name in free]
         if where is not None:
             chosen = [name for name in chosen if name in where]
             for name in chosen:
@@ -180,17 +194,21 @@ class Masks:
 
     def masked(self) -> dict[str, tuple[Tensor, Tensor]]:
         """What is masked (bool), and the live model's latent values, for :func:`choose`."""
-        return {name: (keep == 0, self.latent[0][name]) for name, keep in self.keep.items()}
+        return {
+            name: (keep == 0, self.latent[0][name])
+            for name, keep in self.keep.items()
+            if name not in self.resting
+        }
 
     def density(self) -> float:
-        """Share of the prunable weights that are not masked."""
-        total = sum(weight.numel() for weight in self.weights.values())
+        """Share of the counted weights that are not masked."""
+        total = sum(weight.numel() for weight in self.counted.values())
         masked = sum(int((keep == 0).sum()) for keep in self.keep.values())
         return 1 - masked / max(total, 1)
 
     def densities(self) -> dict[str, float]:
-        """Share of each prunable weight that is not masked; 1 for one without elements."""
-        shares = dict.fromkeys(self.weights, 1.0)
+        """Share of each counted weight that is not masked; 1 for one without elements."""
+        shares = dict.fromkeys(self.counted, 1.0)
         for name, keep in self.keep.items():
             shares[name] -= int((keep == 0).sum()) / max(keep.numel(), 1)
         return shares
@@ -235,7 +253,7 @@ class Masks:
         """
         before = state if before is None else before
         for name, entry in (*state.items(), *before.items()):
-            if name not in self.weights or list(self.weights[name].shape) != list(entry['shape']):
+            if name not in self.known or list(self.known[name].shape) != list(entry['shape']):
                 raise ValueError(
                     f"the ticket record has a mask of shape {entry['shape']} for '{name}', which "
                     'is no prunable weight of that shape in this model'
@@ -243,7 +261,7 @@ class Masks:
         for name, entry in before.items():
             self.before[name] = self._unpacked(name, entry)
         for name, entry in state.items():
-            weight = self.weights[name]
+            weight = self.known[name]
             keep = self._unpacked(name, entry)
             self.keep[name] = self._like_weight(name, keep)
             for index, (weights, values) in enumerate(zip(self.sets, self.latent, strict=True)):
@@ -254,4 +272,4 @@ class Masks:
                 weights[name].data.mul_(self.keep[name])
 
     def _unpacked(self, name: str, entry: Mapping[str, Any]) -> Tensor:
-        return unpack(entry['bits'], entry['shape']).to(self.weights[name].device)
+        return unpack(entry['bits'], entry['shape']).to(self.known[name].device)

@@ -29,7 +29,7 @@ def count(ratio: float, total: float) -> int:
 
 
 class Order(NamedTuple):
-    """In which order the weights of a tensor go; tensors of the weight's shape, dim 0 is out.
+    """In which order the weights of a tensor go; tensors of (out, in of a group, *kernel).
 
     Masked weights go first, those of the smallest latent value before all; then the others, from
     the lowest score up.
@@ -165,7 +165,7 @@ PATTERNS = Registry('prune pattern', build_func=_build, scope='st_mm')
 class NM(Pattern):
     """Of every m consecutive input channels n stay (2:4 runs fast on sparse tensor cores).
 
-    Groups are counted along dim 1, at each output channel and kernel position. Weights whose
+    Groups are counted at each output channel and kernel position. Weights whose
     input channels are no multiple of m (depthwise convolutions, an RGB stem) do not take part.
     On the way to the final ratio of 1 - n / m, every group loses int(ratio * m).
 

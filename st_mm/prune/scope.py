@@ -10,6 +10,7 @@ from torch import Tensor
 
 from st_mm.arguments import integer, number
 
+from .layout import PLAIN, Layout
 from .patterns import Order, Pattern, Unstructured, count
 from .prunable import matches
 
@@ -26,7 +27,7 @@ class Rule:
         ratio (float, optional): Each of these weights is pruned to this ratio by itself, and the
             rest of the network to the schedule's ratio among itself; in [0, 1). Defaults to
             None: the schedule's ratio.
-        min_per_channel (int): Weights that stay in each output channel (dim 0), those of the
+        min_per_channel (int): Weights that stay in each output channel, those of the
             largest scores; all where a channel has no more. Defaults to 0.
 
     Raises:
@@ -72,6 +73,13 @@ def assign(rules: Sequence[Rule], names: Iterable[str]) -> dict[str, Rule]:
             )
         first.update(dict.fromkeys(free, rule))
     return first
+
+
+def in_effect(rules: Sequence[Rule], names: Iterable[str]) -> list[Rule]:
+    """Keep the rules that are the first to match any of the names."""
+    matching = ((rule for rule in rules if matches(name, [rule.names])) for name in names)
+    firsts = {id(next(found, None)) for found in matching}
+    return [rule for rule in rules if id(rule) in firsts]
 
 
 def _global(shapes: Shapes, ratio: float) -> Pools:
@@ -140,6 +148,7 @@ def choose(
     pattern: Pattern | None = None,
     masked: Mapping[str, tuple[Tensor, Tensor]] | None = None,
     share: float = 1.0,
+    layouts: Mapping[str, Layout] | None = None,
 ) -> dict[str, Tensor]:
     """Choose the weights that stay.
 
@@ -158,6 +167,9 @@ def choose(
             all others, those of the smallest values first. Defaults to None: nothing is.
         share (float): Share of its final ratio that the schedule has reached, in [0, 1]: the
             rules' own ratios are multiplied by it. Defaults to 1.
+        layouts (Mapping[str, Layout], optional): Layouts of the weights whose first dimension is
+            not that of the output channels, or that cannot lose all of a channel, see
+            :func:`~st_mm.prune.layout.layouts_of`. Defaults to None: there are none.
 
     Returns:
         dict[str, Tensor]: Bool masks of the scores' shapes, True for what stays.
@@ -171,24 +183,27 @@ def choose(
     check_scope(scope, pattern)
     pattern = pattern or Unstructured()
     of_weight = assign(rules, scores)
-    masked = masked or {}
+    masked, layouts = masked or {}, layouts or {}
     orders: dict[str, Order] = {}
     own: Pools = []
     for name, score in scores.items():
-        if not pattern.fits(score.shape):
+        layout = layouts.get(name, PLAIN)
+        if not pattern.fits(layout.shape(score.shape)):
             continue
         rule = of_weight.get(name, NO_RULE)
-        orders[name] = _order(name, score, masked.get(name), rule.min_per_channel)
+        least = max(rule.min_per_channel, layout.least)
+        orders[name] = _order(name, score, masked.get(name), least, layout)
         if rule.ratio is not None:
             if rule.ratio:
                 pattern.check(rule.ratio)
             own.append(([name], count(rule.ratio * share, score.numel())))
     exceptions = {name for names, _ in own for name in names}
-    rest = {name: scores[name].shape for name in orders if name not in exceptions}
+    rest = {name: orders[name].score.shape for name in orders if name not in exceptions}
     masks = {name: torch.ones_like(score, dtype=torch.bool) for name, score in scores.items()}
     for names, k in own + SCOPES[scope](rest, ratio):
         if names:
-            masks |= pattern.keep({name: orders[name] for name in names}, k)
+            chosen = pattern.keep({name: orders[name] for name in names}, k)
+            masks |= {n: layouts.get(n, PLAIN).turn(mask) for n, mask in chosen.items()}
     return masks
 
 
@@ -196,11 +211,16 @@ NO_RULE = Rule('*')
 
 
 def _order(
-    name: str, score: Tensor, masked: tuple[Tensor, Tensor] | None, min_per_channel: int
+    name: str,
+    score: Tensor,
+    masked: tuple[Tensor, Tensor] | None,
+    least: int,
+    layout: Layout,
 ) -> Order:
     where, latent = masked or (torch.zeros_like(score, dtype=torch.bool), score)
-    order = Order(score, latent.abs(), where, min_per_channel)
-    if (score.isnan() | order.value.isnan()).any():
+    turn = layout.turn
+    order = Order(turn(score), turn(latent.abs()), turn(where), least)
+    if (order.score.isnan() | order.value.isnan()).any():
         raise ValueError(f"a score of '{name}' is nan: has the training diverged?")
     return order
 

@@ -1,5 +1,7 @@
 """Which units live: their importance, the penalty on it, and their removal."""
 
+from st_mm.units import find_owners
+
 from .importance import (
     count_units,
     dead_units,
@@ -17,6 +19,7 @@ __all__ = [
     'PenaltyGradient',
     'count_units',
     'dead_units',
+    'find_owners',
     'importance',
     'input_sizes',
     'penalty',

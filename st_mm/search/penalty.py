@@ -1,9 +1,10 @@
 """The resource-aware L1 penalty on the importance of search units (paper Section 3.1)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from st_mm.units.owner import UnitOwner
 
@@ -57,23 +58,33 @@ class PenaltyGradient:
     def __init__(self, owners: Mapping[str, UnitOwner], costs: Mapping[str, Tensor]) -> None:
         self.strength: float | Tensor = 0.0
         self._owners = owners
+        self._handles: dict[str, RemovableHandle] = {}
         self.update(costs)
-        self._handles = [
-            owner.unit_bn.weight.register_hook(self._hook(name))
-            for name, owner in owners.items()
-            if owner.unit_bn.weight.requires_grad
-        ]
 
     def update(self, costs: Mapping[str, Tensor]) -> None:
-        """Take new costs, after units were removed."""
+        """Take other costs, after units were removed, or begin or stop to take part.
+
+        Args:
+            costs (Mapping[str, Tensor]): (units,) cost per owner; owners without have no penalty.
+        """
         self._costs = {
-            name: costs[name].to(owner.unit_bn.weight) for name, owner in self._owners.items()
+            name: costs[name].to(owner.unit_bn.weight)
+            for name, owner in self._owners.items()
+            if name in costs
         }
+        self._remove(self._handles.keys() - self._costs.keys())
+        for name in self._costs:
+            scale = self._owners[name].unit_bn.weight
+            if name not in self._handles and scale.requires_grad:
+                self._handles[name] = scale.register_hook(self._hook(name))
 
     def remove(self) -> None:
         """Leave the parameters alone again."""
-        for handle in self._handles:
-            handle.remove()
+        self._remove(set(self._handles))
+
+    def _remove(self, names: Collection[str]) -> None:
+        for name in names:
+            self._handles.pop(name).remove()
 
     def _hook(self, name: str) -> Callable[[Tensor], Tensor]:
         scale = self._owners[name].unit_bn.weight

@@ -116,6 +116,12 @@ class Ticket:
                     'the checkpoint was edited, or belongs to another model'
                 )
 
+    def masks_hold(self) -> bool:
+        """Whether the masks of a prune hold: there was one, and none has been freed since."""
+        kinds = [event.get('kind') for event in self.events]
+        masking = [kind for kind in kinds if kind in ('prune', 'refit', 'reactivate')]
+        return bool(masking) and masking[-1] != 'reactivate'
+
     def mask(self, name: str) -> Tensor:
         """Unpack the mask of a weight: bool, True for what stays."""
         return unpack(self.masks[name]['bits'], self.masks[name]['shape'])

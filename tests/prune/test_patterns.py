@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from st_mm.prune import NM, PATTERNS, ChannelBlock, Rule, choose
+from st_mm.prune import NM, PATTERNS, ChannelBlock, Criterion, Rule, choose
+from st_mm.prune.layout import layout_of
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True)
 PERMILLE = st.integers(0, 1000)
@@ -265,3 +266,23 @@ def test_built_from_a_config(cfg, pattern) -> None:
 def test_bad_configs(cfg, message) -> None:
     with pytest.raises(ValueError, match=message):
         PATTERNS.build(cfg)
+
+
+@pytest.mark.parametrize('groups', [1, 2])
+def test_outputs_and_inputs_of_transposed_convolutions(groups) -> None:
+    weight = torch.nn.ConvTranspose2d(16, 8, 3, groups=groups).weight
+    with torch.no_grad():
+        weight[:, 1] *= 1e-3
+    turn = layout_of(weight).turn
+    weights = dict(w=weight)
+
+    def keep(ratio, **criterion):
+        mask = Criterion.build(**criterion).choose(weights, None, ratio)['w']
+        assert mask.shape == weight.shape
+        return turn(mask).float()  # (out, in / groups, 3, 3)
+
+    least = keep(0.8, rules=[dict(names='*', min_per_channel=2)])
+    assert least.flatten(1).sum(1).min() >= 2
+    assert (keep(0.5, pattern='2:4').unflatten(1, (-1, 4)).sum(2) == 2).all()
+    blocks = keep(0.5, pattern=dict(type='ChannelBlock', size=4)).unflatten(0, (-1, 4)).sum(1)
+    assert ((blocks == 0) | (blocks == 4)).all()

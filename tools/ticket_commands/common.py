@@ -68,7 +68,7 @@ def open_ticket(path: Path) -> Opened:
     ticket = read_ticket(path)
     opened = open_checkpoint(path)
     ticket.check(opened.model)
-    Masks(prunable_weights(opened.model)).load(ticket.masks, None)
+    Masks(prunable_weights(opened.model, frozen=True)).load(ticket.masks, None)
     return opened
 
 

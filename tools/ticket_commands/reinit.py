@@ -73,7 +73,7 @@ def reinit(options: argparse.Namespace, console: Console) -> None:
         model, times = opened.supernet, load_checkpoint(options.weights)['meta']
         _check_weights(model, options.weights)
     rewind(model, opened.ticket, options.weights)
-    Masks(prunable_weights(model)).load(opened.ticket.masks, None)
+    Masks(prunable_weights(model, frozen=True)).load(opened.ticket.masks, None)
     meta |= {name: times.get(name) for name in ('epoch', 'iter')} | {KEY: opened.ticket.to_meta()}
     save(dict(meta=meta, state_dict=dict(model.state_dict())), options.target)
     after = options.target.stat().st_size

@@ -10,6 +10,7 @@ from st_mm.analysis import tables
 from st_mm.analysis.checkpoints import find_input_shape, open_checkpoint
 from st_mm.analysis.report import report
 from st_mm.analysis.transfers import preview
+from st_mm.prune.merge import merged_density
 
 from .common import add_command, save_json
 
@@ -77,5 +78,13 @@ def show(options: argparse.Namespace, console: Console) -> None:
     if options.layers:
         console.print(tables.layers(found.layers))
     console.print(tables.summary(found))
+    after = merged_density(opened.model)
+    if after is not None:
+        console.print(
+            f'density after the merge for deployment (parallel branches become one): {after:.4f}'
+        )
     if options.json:
-        save_json(dict(facts=vars(opened.facts), **found.to_dict()), options.json)
+        figures = dict(facts=vars(opened.facts), **found.to_dict())
+        if after is not None:
+            figures['merged_density'] = after
+        save_json(figures, options.json)
