@@ -49,7 +49,7 @@ def main() -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # what mm says while it builds a model
-            run(options, Console())
+            run(options, Console(soft_wrap=True))
     except (ValueError, FileNotFoundError, FileExistsError) as error:
         print(f'error: {printable(error)}', file=sys.stderr)
         return 2
