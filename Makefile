@@ -13,7 +13,7 @@ STARTED := $(VENV)/.started-in
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint fast demo clean
+.PHONY: help env test lint fast fuzz demo clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ lint: env  ## ruff and mypy
 
 fast: env  ## pytest without the slow tests
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
+
+fuzz: env  ## 1,000 damaged checkpoints, 1,000 configs, 40 kills
+	$(BIN)/python tests/fuzz/run.py --checkpoints 1000 --configs 1000 --kills 40
 
 demo: env  ## draw a ticket on toy streets: train, test, tables, pictures
 	$(BIN)/python tools/demo.py

@@ -159,12 +159,13 @@ def check_checkpoint(path: str | Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise ValueError(f'{path} is a compressed archive, which torch does not write')
-            summed = any(entry.CRC for entry in entries)
+            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+            summed = stored and any(entry.CRC for entry in entries)
             broken = archive.testzip() if summed else None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except Exception as error:  # zipfile reads names, sizes and dates without looking at them
         raise ValueError(f'the checkpoint {path} is damaged ({error}): {damage}') from error
+    if not stored:
+        raise ValueError(f'{path} is a compressed archive, which torch does not write')
     if broken is not None:
         raise ValueError(
             f'the checkpoint {path} is damaged (the checksum of {broken!r} differs): {damage}'

@@ -22,5 +22,22 @@ def printable(text: object, longest: int = 2000) -> str:
     return shown if len(shown) <= longest else shown[:longest] + '...'
 
 
+def reason(error: BaseException) -> str:
+    """What an error says, in one line.
+
+    torch answers a file that it does not read with a page about trust; the reason stands in it.
+
+    Args:
+        error (BaseException): What a loader has raised.
+
+    Returns:
+        str: The line, or the error's name where it says nothing.
+    """
+    text = str(error).strip()
+    text = text.partition('WeightsUnpickler error: ')[2] or text
+    text = text.partition('Please use `torch.serialization')[0]
+    return printable(text.split('\n')[0].strip()) or type(error).__name__
+
+
 def _name(code: int) -> str:
     return f'\\x{code:02x}' if code < 256 else f'\\u{code:04x}'

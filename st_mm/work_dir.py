@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .files import check_checkpoint, write_atomically
-from .printable import printable
+from .printable import printable, reason
 
 INITIAL = 'initial.pth'  # the weights before the first step
 NOTE = 'last_checkpoint'  # where mmengine notes its last checkpoint
@@ -131,7 +131,7 @@ def _meta_of(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
     except Exception as error:  # whatever the unpickler meets
-        raise ValueError(f'{path} is not a checkpoint that can be read: {error}') from error
+        raise ValueError(f'{path} is not a checkpoint that can be read: {reason(error)}') from error
     if not isinstance(checkpoint, dict) or not checkpoint.keys() >= OF_TRAINING:
         return {}
     meta = checkpoint['meta']

@@ -12,6 +12,7 @@ from rich.text import Text
 from ticket_commands import diff, extract, reinit, show
 
 import st_mm  # noqa: F401  # registers the models, applies the runtime fixes
+from st_mm.printable import printable
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -46,8 +47,7 @@ def main() -> int:
 def fail(error: Exception, code: int) -> int:
     """Prints the first line of an error; returns the exit code."""
     text = Text.from_ansi(str(error).strip() or type(error).__name__).plain
-    first = text.splitlines()[0].strip()
-    print(f'error: {first}', file=sys.stderr)
+    print(f'error: {printable(text.splitlines()[0].strip())}', file=sys.stderr)
     return code
 
 

@@ -11,8 +11,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
+from st_mm.printable import printable
 from st_mm.ticket import Ticket, load_checkpoint
 from st_mm.units.loading import check_fit
+
+from .config_text import check_types, read_config
 
 Shape = tuple[int, int, int]
 
@@ -70,15 +73,21 @@ class Opened:
     ticket: Ticket | None
     supernet: nn.Module
     model: nn.Module
+    meta: dict[str, Any]
 
 
-def open_checkpoint(path: str | Path) -> Opened:
+def open_checkpoint(
+    path: str | Path, config_file: str | Path | None = None, trust: bool = False
+) -> Opened:
     """Read a checkpoint, build the model of its config and load the weights, strictly.
 
-    The config text in the checkpoint is run as Python, as everywhere in mm.
+    The config in a checkpoint is Python. It is read and not run, unless it is trusted.
 
     Args:
         path (str | Path): An mm checkpoint, as trained or as published.
+        config_file (str | Path, optional): A config to take instead of the one in the checkpoint;
+            it is run. Defaults to None.
+        trust (bool): Whether to run the config in the checkpoint. Defaults to False.
 
     Returns:
         Opened: The checkpoint and its models, on the CPU.
@@ -90,13 +99,11 @@ def open_checkpoint(path: str | Path) -> Opened:
     """
     checkpoint = load_checkpoint(path)
     meta = checkpoint['meta']
-    if not isinstance(meta.get('cfg'), str):
-        raise ValueError(f'{path} carries no config (meta has no cfg), so no model can be built')
+    config = _config_of(path, meta, config_file, trust)
     try:
-        config = Config.fromstring(meta['cfg'], file_format='.py')
         supernet = build_model(config)
-    except Exception as error:  # a config may run and build anything
-        raise ValueError(f'the config in {path} builds no model: {error}') from error
+    except Exception as error:  # a config may build anything
+        raise ValueError(f'the config in {config_file or path} builds no model: {error}') from error
     model = copy.deepcopy(supernet)
     try:
         load_strictly(model, checkpoint['state_dict'])
@@ -108,13 +115,37 @@ def open_checkpoint(path: str | Path) -> Opened:
         path=str(path),
         size=Path(path).stat().st_size,
         published=published,
-        config=TIMESTAMP.sub('', meta.get('experiment_name') or '') or 'unnamed',
-        dataset=_describe_data(config, meta.get('dataset_meta') or {}),
-        epoch=meta.get('epoch'),
-        iteration=meta.get('iter'),
+        config=TIMESTAMP.sub('', printable(meta.get('experiment_name') or '')) or 'unnamed',
+        dataset=printable(_describe_data(config, meta.get('dataset_meta'))),
+        epoch=_time_of(meta, 'epoch'),
+        iteration=_time_of(meta, 'iter'),
         versions=dict(ticket.versions) if ticket else _versions(meta),
     )
-    return Opened(facts, config, ticket, supernet, model)
+    return Opened(facts, config, ticket, supernet, model, meta)
+
+
+def _config_of(
+    path: str | Path, meta: Mapping[str, Any], config_file: str | Path | None, trust: bool
+) -> Config:
+    """The config of a checkpoint: from a file, or the text in it, which is run where trusted."""
+    text = meta.get('cfg')
+    if config_file is None and not isinstance(text, str):
+        raise ValueError(f'{path} carries no config (meta has no cfg), so no model can be built')
+    try:
+        if config_file is not None:
+            return Config.fromfile(config_file)
+        if trust:
+            return Config.fromstring(text, file_format='.py')
+        config = read_config(str(text))
+        check_types(config)
+    except OSError:
+        raise
+    except Exception as error:  # a config that is run may raise anything
+        raise ValueError(
+            f'the config {"" if config_file is None else f"{config_file} "}of {path} cannot be '
+            f'read: {error}'
+        ) from error
+    return config
 
 
 def build_model(config: Config) -> nn.Module:
@@ -209,16 +240,24 @@ def _transforms(node: Any) -> Iterator[Mapping[str, Any]]:
             yield from _transforms(child)
 
 
-def _describe_data(config: Config, meta: Mapping[str, Any]) -> str:
-    """Describe the data set in words: type, folder, what is predicted."""
-    loader = config.get('train_dataloader') or config.get('test_dataloader') or {}
-    dataset = loader.get('dataset') or {}
-    while 'dataset' in dataset:  # RepeatDataset and similar wrappers
+def _time_of(meta: Mapping[str, Any], unit: str) -> int | None:
+    """Epochs or iterations done, where the file says a number."""
+    time = meta.get(unit)
+    return time if type(time) is int else None
+
+
+def _describe_data(config: Config, meta: Any) -> str:
+    """The data set in words: type, folder, what is predicted."""
+    loader = config.get('train_dataloader') or config.get('test_dataloader')
+    dataset = loader.get('dataset') if isinstance(loader, dict) else None
+    while isinstance(dataset, dict) and 'dataset' in dataset:  # RepeatDataset and its kind
         dataset = dataset['dataset']
+    dataset = dataset if isinstance(dataset, dict) else {}
+    meta = meta if isinstance(meta, dict) else {}
     words = [str(dataset.get('type', 'unknown'))]
     if dataset.get('data_root'):
-        words.append(dataset['data_root'])
-    if meta.get('classes'):
+        words.append(str(dataset['data_root']))
+    if isinstance(meta.get('classes'), list | tuple):
         words.append(f'{len(meta["classes"])} classes')
     elif meta.get('num_keypoints'):
         words.append(f'{meta["num_keypoints"]} keypoints')
@@ -226,5 +265,5 @@ def _describe_data(config: Config, meta: Mapping[str, Any]) -> str:
 
 
 def _versions(meta: Mapping[str, Any]) -> dict[str, str]:
-    version = GIT_HASH.sub('', str(meta.get('mmengine_version', '')))
+    version = printable(GIT_HASH.sub('', str(meta.get('mmengine_version', ''))))
     return dict(mmengine=version) if version else {}

@@ -10,6 +10,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import nn
 
 from st_mm.files import check_checkpoint
+from st_mm.printable import reason
 from st_mm.tensors import check_dense, check_values
 
 from .patched import PATCHED
@@ -37,7 +38,9 @@ def check_checkpoint_files() -> None:
         except OSError:
             raise  # names the file
         except Exception as error:
-            raise ValueError(f'{where} is not a checkpoint that can be read: {error}') from error
+            raise ValueError(
+                f'{where} is not a checkpoint that can be read: {reason(error)}'
+            ) from error
         if isinstance(checkpoint, dict):
             if isinstance(meta := checkpoint.get('meta'), dict):
                 meta.pop('config', None)

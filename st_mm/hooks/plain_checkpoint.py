@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import HistoryBuffer
 
-_HISTORY = 'log_history'
+HISTORY = 'log_history'
 
 
 def make_plain(checkpoint: dict[str, Any]) -> None:
@@ -30,7 +30,7 @@ def restore(checkpoint: dict[str, Any]) -> None:
     """Give mmengine's message hub its buffers back, before it resumes from them."""
     scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
     for name, entry in scalars.items():
-        if isinstance(entry, dict) and _HISTORY in entry:
+        if isinstance(entry, dict) and HISTORY in entry:
             scalars[name] = HistoryBuffer(**entry)
 
 

@@ -19,6 +19,7 @@ from .labels import differ
 from .opening import open_files
 from .plain_checkpoint import make_plain, restore
 from .recalibrate_hook import RecalibrateHook
+from .resume_check import check_resumable
 from .run_state import BEFORE, LATENT, Moment, RunState, bare_model, follow_shapes
 
 
@@ -90,17 +91,24 @@ class TicketHook(Hook):
         """
         if self is not next(hook for hook in runner.hooks if isinstance(hook, TicketHook)):
             return  # the first one does it for all
-        state = RunState.of(runner)
-        state.ticket = Ticket.from_meta(checkpoint.get('meta', {})) or Ticket()
+        meta = checkpoint.get('meta', {})
+        meta.pop('config', None)  # mmengine would run it as Python (`Runner.resume`)
+        state, ticket = RunState.of(runner), Ticket.from_meta(meta)
+        state.ticket = ticket or Ticket()
         state.latent, state.before = checkpoint.get(LATENT), checkpoint.get(BEFORE)
-        restore(checkpoint)
-        if is_to_resume(runner) or not is_training(runner):
-            check_fit(bare_model(runner), plain_state(checkpoint), '', required=True)
+        to_resume = is_to_resume(runner) and is_training(runner)
+        if to_resume or not is_training(runner):
+            weights = plain_state(checkpoint)
+            check_fit(bare_model(runner), weights, '', required=True)
+            state.ticket.check_zeros(weights)
+            if to_resume:
+                check_resumable(runner, checkpoint, ticket)
+                restore(checkpoint)
         elif state.ticket.versions:
             dataset = runner.train_dataloader.dataset
             own_head = differ(
                 getattr(dataset, 'metainfo', None) or {},
-                checkpoint['meta'].get('dataset_meta') or {},
+                meta.get('dataset_meta') or {},
             )
             model, file = bare_model(runner), str(load_from(runner))
             if found := take_over(model, state.ticket, checkpoint, file, own_head):

@@ -26,7 +26,9 @@ def build(cfg: Mapping[str, Any], registry: Registry) -> Any:
         raise ValueError(f"a {registry.name} must be a dict with a 'type', got {cfg!r}")
     arguments = dict(cfg)
     name = arguments.pop('type')
-    kind = registry.get(name) if isinstance(name, str) else name
+    kind = name if isinstance(name, type) else None
+    if isinstance(name, str):
+        kind = registry.get(name)
     if kind is None:
         names = ', '.join(registry.module_dict)
         raise ValueError(f'the type of a {registry.name} must be one of {names}, got {name!r}')

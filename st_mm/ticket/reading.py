@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from st_mm.files import check_checkpoint
+from st_mm.printable import reason
 from st_mm.tensors import check_dense
 
 
@@ -28,7 +29,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
-        raise ValueError(f'{path} is not a checkpoint that can be read: {error}') from error
+        raise ValueError(f'{path} is not a checkpoint that can be read: {reason(error)}') from error
     if not isinstance(checkpoint, dict) or not {'meta', 'state_dict'} <= checkpoint.keys():
         raise ValueError(f'{path} is no mm checkpoint: it needs the entries meta and state_dict')
     if not isinstance(checkpoint['meta'], dict):

@@ -7,9 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from st_mm.printable import printable
 from st_mm.prune.masks import unpack
 from st_mm.units.owner import find_owners
 from st_mm.version import __version__
+
+from .validation import check_masked, check_record
 
 KEY = 'ticket'  # where the record lives in the meta of a checkpoint
 RECORD = 'ticket_record'  # attribute of a module that was initialized as a ticket
@@ -55,17 +58,25 @@ class Ticket:
         """Read the record from the ``meta`` of a checkpoint; None if it has none.
 
         Raises:
-            ValueError: If the record has entries that this version does not know.
+            ValueError: If the record has entries that this version does not know, or is damaged.
         """
         record = meta.get(KEY)
         if record is None:
             return None
-        if unknown := sorted(record.keys() - cls.__dataclass_fields__.keys()):
-            drawn = record.get('versions', {}).get('st_mm', 'unknown')
+        if not isinstance(record, dict):
+            raise ValueError(
+                f'the ticket record is a {type(record).__name__}, not a dict: the file was edited '
+                'or damaged'
+            )
+        if unknown := sorted(record.keys() - cls.__dataclass_fields__.keys(), key=str):
+            versions = record.get('versions')
+            drawn = versions.get('st_mm', 'unknown') if isinstance(versions, dict) else 'unknown'
+            names = printable(', '.join(map(str, unknown)))
             raise ValueError(
                 f'the ticket record has entries that st_mm {__version__} does not know '
-                f'({", ".join(unknown)}): it was written by version {drawn}, update st_mm'
+                f'({names}): it was written by version {printable(drawn)}, update st_mm'
             )
+        check_record(record)
         return cls(**record)
 
     def to_meta(self) -> dict[str, Any]:
@@ -121,6 +132,36 @@ class Ticket:
         kinds = [event.get('kind') for event in self.events]
         masking = [kind for kind in kinds if kind in ('prune', 'refit', 'reactivate')]
         return bool(masking) and masking[-1] != 'reactivate'
+
+    def check_zeros(self, state: Mapping[str, Tensor], where: str = 'the weights') -> None:
+        """Compare the masks with weights: what is masked is zero there.
+
+        Args:
+            state (Mapping[str, Tensor]): Weights by name.
+            where (str): What they are, for the error. Defaults to ``'the weights'``.
+
+        Raises:
+            ValueError: Naming the first weight that differs.
+        """
+        check_masked(self.masks, state, where)
+
+    def check_counts(self, state: Mapping[str, Tensor]) -> None:
+        """Compare the units of kernels with weights, where no model is built.
+
+        Args:
+            state (Mapping[str, Tensor]): Weights by name.
+
+        Raises:
+            ValueError: Naming the first kernel that has another number of filters.
+        """
+        for name, groups in self.units.items():
+            for group, indices in groups.items():
+                filters = state.get(f'{name}.depthwise.{group}.weight')
+                if filters is not None and filters.shape[:1] != (len(indices),):
+                    raise ValueError(
+                        f"the ticket record says {len(indices)} units for {group} of '{name}', the "
+                        f'weights have the shape {tuple(filters.shape)}: the file was edited'
+                    )
 
     def mask(self, name: str) -> Tensor:
         """Unpack the mask of a weight: bool, True for what stays."""

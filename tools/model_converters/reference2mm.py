@@ -14,7 +14,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from st_mm.analysis.checkpoints import build_model
-from st_mm.files import write_atomically
+from st_mm.files import check_checkpoint, check_output, write_atomically
 from st_mm.models import AtomicBlock
 from st_mm.units.loading import set_widths
 
@@ -196,6 +196,7 @@ def _emptied_blocks(converted: Converted, supernet: nn.Module) -> Converted:
 
 def _read(path: Path) -> Converted:
     """Read the state dict of a checkpoint, without the names that wrappers add."""
+    check_checkpoint(path)
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # whatever the unpickler meets
@@ -227,12 +228,17 @@ def main() -> int:
     parser.add_argument(
         '--config', type=Path, help='config of the supernet; needed if the search emptied a block'
     )
+    parser.add_argument('--force', action='store_true', help='overwrite dst')
     args = parser.parse_args()
     for path in filter(None, (args.src, args.config)):
         if not path.is_file():
             parser.error(f'{path} is not a file')
     if not args.dst.parent.is_dir():
         parser.error(f'{args.dst.parent} is not a folder')
+    try:
+        check_output(args.dst, [args.src, args.config], args.force)
+    except OSError as error:
+        parser.error(str(error))
     supernet = build_model(Config.fromfile(args.config)) if args.config else None
     try:
         published = _read(args.src)

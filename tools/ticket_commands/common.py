@@ -14,7 +14,7 @@ from rich.console import Console
 from st_mm.analysis.checkpoints import Opened, open_checkpoint
 from st_mm.files import write_atomically
 from st_mm.prune import Masks, prunable_weights
-from st_mm.rewind import read_ticket
+from st_mm.rewind import read_record
 
 EPILOG = """\
 examples:
@@ -23,8 +23,9 @@ examples:
 Exit codes: 0 done, 1 a file could not be written, 2 wrong arguments or a file that is no mm
 checkpoint, contradicts itself, or does not fit the command.
 """
-RUN_AS_PYTHON = """
-The config in a checkpoint is run as Python: open only files from people you trust."""
+NOT_RUN = """
+The config in a checkpoint is Python, which is read here and not run. One that is more than plain
+values is refused: name its file with --config, or run it with --trust if you trust the sender."""
 
 
 def add_command(
@@ -33,7 +34,7 @@ def add_command(
     examples: list[str],
     help: str,
     description: str,
-    note: str = RUN_AS_PYTHON,
+    note: str = NOT_RUN,
 ) -> argparse.ArgumentParser:
     """Adds the command of a function, under its name."""
     lines = '\n'.join(f'  python tools/ticket.py {example}' for example in examples)
@@ -55,19 +56,29 @@ def add_source_and_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--force', action='store_true', help='overwrite DST')
 
 
-def check_target(options: argparse.Namespace) -> None:
-    """Refuses to overwrite, before any work is done."""
-    if options.target.exists() and not options.force:
-        raise FileExistsError(
-            f'{options.target} is there already: choose another name, or overwrite it with --force'
-        )
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Adds --config and --trust."""
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument(
+        '--config', type=Path, metavar='FILE', help='the config, instead of the one in the ticket'
+    )
+    ways.add_argument(
+        '--trust', action='store_true', help='run the config in the checkpoint as Python'
+    )
 
 
-def open_ticket(path: Path) -> Opened:
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Adds --json and --force."""
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to a file too')
+    parser.add_argument('--force', action='store_true', help='overwrite FILE')
+
+
+def open_ticket(path: Path, options: argparse.Namespace) -> Opened:
     """Opens a checkpoint whose record is there, and is that of its weights."""
-    ticket = read_ticket(path)
-    opened = open_checkpoint(path)
+    opened = open_checkpoint(path, options.config, options.trust)
+    ticket = read_record(dict(meta=opened.meta), path)
     ticket.check(opened.model)
+    ticket.check_zeros(opened.model.state_dict())
     Masks(prunable_weights(opened.model, frozen=True)).load(ticket.masks, None)
     return opened
 

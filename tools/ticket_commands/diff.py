@@ -7,8 +7,9 @@ from rich.console import Console
 
 from st_mm.analysis import tables
 from st_mm.analysis.compare import compare
+from st_mm.files import check_output
 
-from .common import add_command, open_ticket, save_json
+from .common import add_command, add_config, add_json, open_ticket, save_json
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -28,13 +29,16 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument('first', type=Path, metavar='A', help='a ticket, a .pth file')
     parser.add_argument('second', type=Path, metavar='B', help='another one')
     parser.add_argument('--layers', action='store_true', help='list the masks of every layer too')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to a file too')
+    add_json(parser)
+    add_config(parser)
 
 
 def diff(options: argparse.Namespace, console: Console) -> None:
     """Prints the comparison of two tickets."""
     paths = (str(options.first), str(options.second))
-    first, second = map(open_ticket, paths)
+    if options.json:
+        check_output(options.json, [*paths, options.config], options.force)
+    first, second = (open_ticket(path, options) for path in paths)
     found = compare(first.ticket, second.ticket, first.supernet, second.supernet)
     console.print(tables.comparison(found, paths, options.layers))
     if options.json:

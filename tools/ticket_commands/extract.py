@@ -5,10 +5,11 @@ import argparse
 from rich.console import Console
 
 from st_mm.analysis import tables
-from st_mm.rewind import read_ticket
+from st_mm.files import check_output
+from st_mm.rewind import read_record
 from st_mm.ticket import load_checkpoint, plain_state
 
-from .common import add_command, add_source_and_target, check_target, save
+from .common import add_command, add_source_and_target, save
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -31,10 +32,12 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def extract(options: argparse.Namespace, console: Console) -> None:
     """Writes the slim file, prints both sizes."""
-    check_target(options)
-    read_ticket(options.source)
+    check_output(options.target, [options.source], options.force)
     before = options.source.stat().st_size
     checkpoint = load_checkpoint(options.source)
-    save(dict(meta=checkpoint['meta'], state_dict=plain_state(checkpoint)), options.target)
+    ticket, weights = read_record(checkpoint, options.source), plain_state(checkpoint)
+    ticket.check_zeros(weights)
+    ticket.check_counts(weights)
+    save(dict(meta=checkpoint['meta'], state_dict=weights), options.target)
     after = options.target.stat().st_size
     console.print(tables.sizes([(options.source, before), (options.target, after)]))

@@ -14,16 +14,17 @@ from torch import nn
 
 from st_mm.analysis import tables
 from st_mm.analysis.checkpoints import build_model
+from st_mm.files import check_output
 from st_mm.prune import Masks, prunable_weights
 from st_mm.rewind import rewind
 from st_mm.ticket import KEY, load_checkpoint, plain_state
 from st_mm.units.loading import check_fit
 
 from .common import (
-    RUN_AS_PYTHON,
+    NOT_RUN,
     add_command,
+    add_config,
     add_source_and_target,
-    check_target,
     open_ticket,
     save,
 )
@@ -33,7 +34,7 @@ NOTE = (
     """
 To train the result, set load_from to it and add dict(type='FixedMaskHook') to custom_hooks.
 """
-    + RUN_AS_PYTHON
+    + NOT_RUN
 )
 
 
@@ -52,6 +53,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         'elsewhere, masked ones zero: lottery tickets, rewound.',
     )
     add_source_and_target(parser)
+    add_config(parser)
     parser.add_argument(
         '--weights', required=True, metavar='random|CKPT',
         help="'random' for a fresh initialization by the ticket's config (its files of pretrained "
@@ -62,9 +64,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def reinit(options: argparse.Namespace, console: Console) -> None:
     """Writes the checkpoint, prints sizes."""
-    check_target(options)
-    opened = open_ticket(options.source)
-    meta = load_checkpoint(options.source)['meta']
+    weights = None if options.weights == RANDOM else options.weights
+    check_output(options.target, [options.source, weights, options.config], options.force)
+    opened = open_ticket(options.source, options)
+    meta = opened.meta
     before = options.source.stat().st_size
     if options.weights == RANDOM:
         set_random_seed(options.seed)

@@ -10,9 +10,10 @@ from st_mm.analysis import tables
 from st_mm.analysis.checkpoints import find_input_shape, open_checkpoint
 from st_mm.analysis.report import report
 from st_mm.analysis.transfers import preview
+from st_mm.files import check_output
 from st_mm.prune.merge import merged_density
 
-from .common import add_command, save_json
+from .common import add_command, add_config, add_json, save_json
 
 
 def input_shape(text: str) -> tuple[int, ...]:
@@ -60,15 +61,18 @@ def add(commands: argparse._SubParsersAction) -> None:
         '--for', dest='target', metavar='CONFIG', help='show what the model of a config would take'
     )
     parser.add_argument('--layers', action='store_true', help='list every layer as well')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to a file too')
+    add_json(parser)
+    add_config(parser)
 
 
 def show(options: argparse.Namespace, console: Console) -> None:
     """Prints the report over a checkpoint."""
+    if options.json:
+        check_output(options.json, [options.checkpoint, options.config], options.force)
     if options.target:
         console.print(preview(options.checkpoint, Config.fromfile(options.target)).terminal())
         return
-    opened = open_checkpoint(options.checkpoint)
+    opened = open_checkpoint(options.checkpoint, options.config, options.trust)
     shape = (3, *options.shape) if options.shape else options.input_shape
     shape = shape or find_input_shape(opened.config, opened.ticket)
     found = report(opened.supernet, opened.model, opened.ticket, shape)

@@ -1,0 +1,164 @@
+"""A ticket record that a file brings: of the right types and sizes, and that of its weights."""
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from st_mm.printable import printable
+from st_mm.prune.masks import unpack
+
+MOST = 2**40  # elements of a weight, units of an owner: more is damage
+ADVICE = 'the file was edited or damaged'
+
+
+def refuse(what: str) -> NoReturn:
+    """Raise the error of a record that cannot be right."""
+    raise ValueError(f'the ticket record {printable(what)}: {ADVICE}')
+
+
+def check_record(record: Mapping[str, Any]) -> None:
+    """Refuse a record that no training can have written.
+
+    Args:
+        record (Mapping[str, Any]): The entries of a :class:`~st_mm.ticket.Ticket`.
+
+    Raises:
+        ValueError: Naming the first entry that is wrong.
+    """
+    empty: dict[str, Any] = dict(units={}, total={}, masks={}, config={}, events=[], versions={})
+    entries = empty | dict(record)
+    for name, default in empty.items():
+        if not isinstance(entries[name], type(default)):
+            refuse(f'has a {type(entries[name]).__name__} for {name}')
+    _check_units(entries['units'], entries['total'])
+    check_masks(entries['masks'])
+    for hook, arguments in entries['config'].items():
+        if not isinstance(arguments, dict):
+            refuse(f'has no arguments of {_word(hook)}')
+        _check_plain(arguments, f'arguments of {_word(hook)}')
+    for event in entries['events']:
+        _check_event(event)
+    for library, version in entries['versions'].items():
+        if not isinstance(version, str) or printable(version) != version:
+            refuse(f'has {version!r} for the version of {_word(library)}')
+
+
+def _check_units(units: Mapping[str, Any], total: Mapping[str, Any]) -> None:
+    if units.keys() != total.keys():
+        refuse('has units and totals of different owners')
+    for owner, groups in total.items():
+        where = f'has for the units of {_word(owner)!r}'
+        kept = units[owner]
+        if not isinstance(groups, dict) or not isinstance(kept, dict):
+            refuse(f'{where} no dict')
+        if list(groups) != list(kept):
+            refuse(f'{where} the groups {list(kept)} and totals of {list(groups)}')
+        for group, count in groups.items():
+            if not _is_count(count):
+                refuse(f'{where} a total of {count!r} in {_word(group)}')
+            indices = kept[group]
+            if not isinstance(indices, list) or not all(map(_is_count, indices)):
+                refuse(f'{where} something else than indices in {_word(group)}')
+            rising = all(one < other for one, other in pairwise(indices))
+            if not rising or (indices and indices[-1] >= count):
+                refuse(f'{where} indices in {_word(group)} that do not rise to less than {count}')
+
+
+def check_masks(masks: Any) -> None:
+    """Refuse packed masks whose bits are not those of their shapes.
+
+    Args:
+        masks (Any): Shape and bits by weight name.
+
+    Raises:
+        ValueError: Naming the first that is wrong.
+    """
+    if not isinstance(masks, dict):
+        refuse(f'has a {type(masks).__name__} for masks')
+    for name, entry in masks.items():
+        where = f'has for the mask of {_word(name)!r}'
+        if not isinstance(entry, dict) or entry.keys() != {'shape', 'bits'}:
+            refuse(f'{where} something else than shape and bits')
+        shape, bits = entry['shape'], entry['bits']
+        sizes = isinstance(shape, list) and len(shape) <= 8 and all(map(_is_count, shape))
+        if not sizes or math.prod(shape) > MOST:
+            refuse(f'{where} the shape {shape!r}')
+        packed = torch.is_tensor(bits) and bits.dtype == torch.uint8 and bits.dim() == 1
+        if not packed or bits.layout != torch.strided or bits.is_meta:
+            refuse(f'{where} something else than packed bits')
+        if len(bits) != -(-math.prod(shape) // 8):
+            refuse(f'{where} {len(bits)} bytes of bits for the shape {shape}')
+
+
+def _check_event(event: Any) -> None:
+    if not isinstance(event, dict):
+        refuse('has an event that is not a dict')
+    known = isinstance(event.get('kind'), str) and event.get('unit') in ('epoch', 'iter')
+    if not known or not _is_count(event.get('t')):
+        refuse(f'has an event without kind, unit and time ({event!r})')
+    figures = {'search': {'removed'}, 'prune': {'ratio'}}.get(event['kind'], set())
+    numbers = {name: value for name, value in event.items() if name not in ('kind', 'unit')}
+    for name, value in numbers.items():
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
+            refuse(f'has the event {event["kind"]} with {_word(name)} {value!r}')
+    if missing := figures - numbers.keys():
+        refuse(f'has the event {event["kind"]} without {", ".join(missing)}')
+
+
+def _check_plain(value: Any, where: str, depth: int = 0) -> None:
+    if depth > 20:
+        refuse(f'has {where} that hold each other')
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            _check_plain(entry, f'{where}, {_word(key)}', depth + 1)
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            _check_plain(entry, where, depth + 1)
+    elif isinstance(value, str):
+        if printable(value) != value:
+            refuse(f'has {where} with control characters')
+    elif value is not None and not isinstance(value, bool | int | float):
+        refuse(f'has {where} of type {type(value).__name__}')
+
+
+def _word(name: Any) -> str:
+    if not isinstance(name, str) or printable(name, 500) != name:
+        refuse(f'has the name {name!r}')
+    return name
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MOST
+
+
+def check_masked(masks: Mapping[str, Any], state: Mapping[str, Tensor], where: str) -> None:
+    """Compare masks with the weights that they are said to lie over: what is masked is zero.
+
+    Args:
+        masks (Mapping[str, Any]): Masks that :func:`check_masks` has passed.
+        state (Mapping[str, Tensor]): The weights, by name.
+        where (str): What they are, for the error.
+
+    Raises:
+        ValueError: Naming the first weight that is not there, has another shape, or is not zero.
+    """
+    for name, entry in masks.items():
+        if name not in state:
+            refuse(f"has a mask of '{name}', which {where} does not have")
+        weight = state[name]
+        if list(weight.shape) != entry['shape']:
+            refuse(
+                f"has a mask of shape {entry['shape']} for '{name}', which has the shape "
+                f'{list(weight.shape)} in {where}'
+            )
+        masked = ~unpack(entry['bits'], entry['shape']).to(weight.device)
+        if weight[masked].any():
+            refuse(f"says that weights of '{name}' are masked, which are not zero in {where}")
