@@ -152,7 +152,7 @@ def check_masked(masks: Mapping[str, Any], state: Mapping[str, Tensor], where: s
     """
     for name, entry in masks.items():
         if name not in state:
-            refuse(f"has a mask of '{name}', which {where} does not have")
+            refuse(f"has a mask for '{name}', which is not in {where}")
         weight = state[name]
         if list(weight.shape) != entry['shape']:
             refuse(

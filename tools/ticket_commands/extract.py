@@ -33,8 +33,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 def extract(options: argparse.Namespace, console: Console) -> None:
     """Writes the slim file, prints both sizes."""
     check_output(options.target, [options.source], options.force)
-    before = options.source.stat().st_size
     checkpoint = load_checkpoint(options.source)
+    before = options.source.stat().st_size
     ticket, weights = read_record(checkpoint, options.source), plain_state(checkpoint)
     ticket.check_zeros(weights)
     ticket.check_counts(weights)
