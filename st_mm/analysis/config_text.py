@@ -68,7 +68,8 @@ def _value(node: ast.expr, depth: int = 0) -> Any:
         if all(isinstance(key, str | int | float | bool | None) for key in keys):
             return dict(zip(keys, values, strict=True))
     if _is_dict(node):
-        return {str(k.arg): _value(k.value, depth + 1) for k in node.keywords}
+        inner = dict(_value(node.args[0], depth + 1)) if node.args else {}
+        return inner | {str(k.arg): _value(k.value, depth + 1) for k in node.keywords}
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         number = _value(node.operand, depth + 1)
         if isinstance(number, int | float):
@@ -79,8 +80,10 @@ def _value(node: ast.expr, depth: int = 0) -> Any:
 
 
 def _is_dict(node: ast.expr) -> TypeGuard[ast.Call]:
-    """Whether it is ``dict(name=value, ...)``."""
-    if not isinstance(node, ast.Call) or node.args:
+    """Whether it is ``dict(name=value, ...)``, or ``dict({1: value, ...})``."""
+    if not isinstance(node, ast.Call) or len(node.args) > 1:
+        return False
+    if not all(isinstance(argument, ast.Dict) for argument in node.args):
         return False
     named = isinstance(node.func, ast.Name) and node.func.id == 'dict'
     return named and all(keyword.arg for keyword in node.keywords)

@@ -32,7 +32,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def extract(options: argparse.Namespace, console: Console) -> None:
     """Writes the slim file, prints both sizes."""
-    check_output(options.target, [options.source], options.force)
+    check_output(options.target, force=options.force)  # a file may be slimmed in place
     checkpoint = load_checkpoint(options.source)
     before = options.source.stat().st_size
     ticket, weights = read_record(checkpoint, options.source), plain_state(checkpoint)
