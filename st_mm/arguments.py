@@ -1,7 +1,7 @@
-"""Checks of what a config says: each names the argument, what it got, and what it takes.
+"""Checks of arguments in a config: an error names the argument, its value, and what it takes.
 
-A bool is not a number, a string is not a bool, and numpy's integers and floats are numbers. What
-passes comes back as a plain Python value, as the ticket record wants it.
+A bool is not a number, a string is not a bool, and numpy's integers and floats are numbers. A value
+that passes comes back as a plain Python value, for the ticket record.
 """
 
 import math
@@ -14,12 +14,12 @@ import numpy as np
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a finite number; True and False are not."""
+    """Check whether a value is a finite number; True and False are not."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_integer(value: object, least: int) -> bool:
-    """Whether a value is an integer of at least ``least``; True and False are not."""
+    """Check whether a value is an integer of at least ``least``; True and False are not."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
@@ -28,7 +28,7 @@ def integer(name: str, value: object, least: int, optional: bool = False, where:
 
     Args:
         name (str): Name of the argument.
-        value (object): What it got.
+        value (object): Its value.
         least (int): The smallest value it takes.
         optional (bool): Whether it takes None as well. Defaults to False.
         where (str): What the argument belongs to, for the error. Defaults to nothing.
@@ -62,11 +62,11 @@ def number(
 
     Args:
         name (str): Name of the argument.
-        value (object): What it got.
+        value (object): Its value.
         least (float, optional): The smallest value it takes. Defaults to None: no bound.
         most (float, optional): The largest value it takes. Defaults to None: no bound.
-        above (float, optional): What it must exceed. Defaults to None: no bound.
-        below (float, optional): What it must stay below. Defaults to None: no bound.
+        above (float, optional): It must be above this. Defaults to None: no bound.
+        below (float, optional): It must be below this. Defaults to None: no bound.
         where (str): What the argument belongs to, for the error. Defaults to nothing.
 
     Returns:

@@ -1,13 +1,13 @@
-"""Where the configs that come with st_mm are, for those who inherit them from elsewhere."""
+"""Where the configs of st_mm are, for configs elsewhere that inherit them."""
 
 from pathlib import Path
 
 
 def config_path(name: str) -> str:
-    """Absolute path of a config of st_mm.
+    """Return the absolute path of a config of st_mm.
 
-    mmengine resolves ``_base_ = 'pkg::path'`` for its own packages alone, but it evaluates the
-    expression behind ``_base_``, so that a config anywhere can say
+    mmengine resolves ``_base_ = 'pkg::path'`` only for its own packages. But it evaluates the
+    expression after ``_base_``, so a config anywhere can say
     ``_base_ = __import__('st_mm').config_path('camvid/NAME.py')``.
 
     Args:

@@ -11,14 +11,14 @@ from packaging.specifiers import SpecifierSet
 
 @dataclass(frozen=True)
 class Requirement:
-    """One importable module and the distributions that can provide it.
+    """One module that can be imported, and the distributions that can provide it.
 
     Args:
-        module (str): Name it is imported by.
-        distributions (dict[str, str]): Supported versions by the name of the distribution. pip is
-            told to install the first where none is there.
+        module (str): Name in an import.
+        distributions (dict[str, str]): Supported versions by the name of the distribution. If
+            none is installed, the error names the first.
         optional (bool): Whether st_mm works without it. Defaults to False.
-        pip_options (str): Options pip needs for it. Defaults to ''.
+        pip_options (str): Options that pip needs for it. Defaults to ''.
     """
 
     module: str
@@ -27,7 +27,7 @@ class Requirement:
     pip_options: str = ''
 
     def problems(self) -> list[str]:
-        """Say what is wrong with the installed versions, each with the command that fixes it."""
+        """List what is wrong with the installed versions, each with the command that fixes it."""
         found = {name: _version(name) for name in self.distributions}
         wrong = [
             f'{name} {version} is installed, {self._supported(name)}'

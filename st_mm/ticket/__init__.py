@@ -1,4 +1,4 @@
-"""The ticket: what the search kept and the pruning masked, in a file and out of it."""
+"""The ticket: what the search has kept and the pruning has masked, and its file."""
 
 from .reading import load_checkpoint, plain_state
 from .record import KEY, LATENT, RECORD, Ticket, Units, library_versions

@@ -1,4 +1,4 @@
-"""A checkpoint file, read."""
+"""Reading a checkpoint file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +23,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is truncated or no mm checkpoint.
+        ValueError: If the file is truncated, or is not an mm checkpoint.
     """
     check_checkpoint(path)
     try:
@@ -31,14 +31,16 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     except Exception as error:
         raise ValueError(f'{path} is not a checkpoint that can be read: {reason(error)}') from error
     if not isinstance(checkpoint, dict) or not {'meta', 'state_dict'} <= checkpoint.keys():
-        raise ValueError(f'{path} is no mm checkpoint: it needs the entries meta and state_dict')
+        raise ValueError(
+            f'{path} is not an mm checkpoint: it needs the entries meta and state_dict'
+        )
     if not isinstance(checkpoint['meta'], dict):
-        raise ValueError(f'{path} is no mm checkpoint: its meta is not a dict')
+        raise ValueError(f'{path} is not an mm checkpoint: its meta is not a dict')
     check_dense(checkpoint['state_dict'], str(path))
     return checkpoint
 
 
 def plain_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights of a checkpoint, or of a bare state dict, without the prefix of a wrapper."""
+    """Return the weights of a checkpoint or a state dict, without the prefix of a wrapper."""
     state: Mapping[str, Tensor] = checkpoint.get('state_dict', checkpoint)
     return {name.removeprefix('module.'): tensor for name, tensor in state.items()}

@@ -24,7 +24,7 @@ Units = dict[str, dict[str, list[int]]]
 
 @dataclass
 class Ticket:
-    """Record of a ticket, kept in the ``meta`` of its checkpoint.
+    """Record of a ticket, in the ``meta`` of its checkpoint.
 
     Attributes:
         units (dict): Units kept, by owner and group (kernel): their indices in the original
@@ -80,11 +80,11 @@ class Ticket:
         return cls(**record)
 
     def to_meta(self) -> dict[str, Any]:
-        """The record in plain types and tensors, as ``weights_only`` loading wants it."""
+        """Return the record in plain types and tensors, for ``weights_only`` loading."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def remove(self, dead: Mapping[str, Tensor]) -> None:
-        """Strike units off.
+        """Remove units from the record.
 
         Args:
             dead (Mapping[str, Tensor]): (units alive,) bool by owner, True for what goes.
@@ -169,7 +169,7 @@ class Ticket:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of st_mm and of the libraries it stands on, where installed."""
+    """Collect the versions of st_mm and of the installed libraries that it uses."""
     found = dict(st_mm=__version__)
     for name in LIBRARIES:
         for distribution in (name, f'{name}-lite', f'onedl-{name}'):
