@@ -1,4 +1,4 @@
-"""When things happen: hooks for any mmengine Runner."""
+"""Hooks for any mmengine Runner: they say when things happen."""
 
 from .fixed_mask_hook import FixedMaskHook
 from .freeze_hook import FreezeHook

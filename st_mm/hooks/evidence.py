@@ -1,4 +1,4 @@
-"""What a score may look at in a run: training batches that leave the training alone."""
+"""Evidence for scores in a run: training batches, drawn without a change to the training."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
@@ -14,7 +14,7 @@ from .run_state import Moment, bare_model, seed_at
 
 
 def evidence_at(runner: Runner, moment: Moment, batches: int) -> Evidence:
-    """Evidence at a moment of training, the same one for a resumed run.
+    """Build the evidence at a moment of training; it is the same for a resumed run.
 
     Args:
         runner (Runner): The run.
@@ -24,12 +24,12 @@ def evidence_at(runner: Runner, moment: Moment, batches: int) -> Evidence:
     model = bare_model(runner)
     seed = seed_at(runner, moment.iteration)
     draw = partial(calibration_batches, model, runner.train_dataloader, batches, seed)
-    shape = cache(partial(picture_shape, draw))  # asked for in every round of a score
+    shape = cache(partial(picture_shape, draw))  # needed in every round of a score
     return Evidence(model, draw, training_loss, shape, seed)
 
 
 def picture_shape(draw: Callable[[], Iterator[Any]]) -> Sequence[int]:
-    """(channels, height, width) of the pictures in a batch."""
+    """Return (channels, height, width) of the pictures in a batch."""
     with frozen_random_state():
         batch = next(draw())
     inputs = batch['inputs'] if isinstance(batch, dict) else batch[0]

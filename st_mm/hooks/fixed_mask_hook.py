@@ -30,7 +30,7 @@ class FixedMaskHook(MaskHook):
         shuffle (bool): Whether to mask as many weights of every layer at random places instead (the
             paper's "ST w/ RP"). Defaults to False.
         seed (int): Seed of the random places. Defaults to 0.
-        skip (Sequence[str]): Shell patterns of weight names that are free. Defaults to none.
+        skip (Sequence[str]): Shell patterns of weight names that are not masked. Defaults to none.
 
     Raises:
         ValueError: If there is no ticket, nothing in it is masked, or it masks what has to be dense
@@ -46,7 +46,7 @@ class FixedMaskHook(MaskHook):
         self.seed = integer('seed', seed, 0)
 
     def config(self) -> dict[str, Any]:
-        """Arguments of the hook, for the ticket record."""
+        """Return the arguments of the hook, for the ticket record."""
         return dict(shuffle=self.shuffle, seed=self.seed, skip=list(self.skip))
 
     def before_train(self, runner: Runner) -> None:
@@ -58,7 +58,7 @@ class FixedMaskHook(MaskHook):
         super().before_train(runner)
 
     def fill(self, runner: Runner, state: RunState) -> None:
-        """Take the masks over from the ticket."""
+        """Take the masks of the ticket."""
         weights, came = state.masks.known, state.shared
         held = frozenset(name for name in weights if came is None or name in came)
         record = {n: m for n, m in state.ticket.masks.items() if not matches(n, self.skip)}
@@ -111,4 +111,4 @@ class FixedMaskHook(MaskHook):
         runner.logger.info(f'density of what is prunable: {text}')
 
     def step(self, runner: Runner, moment: Moment) -> None:
-        """Nothing ever changes."""
+        """Do nothing: the masks never change."""

@@ -1,4 +1,4 @@
-"""InitialCheckpointHook: the weights that training starts from, to rewind to."""
+"""InitialCheckpointHook: saves the weights from which training starts, for rewinding."""
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -14,18 +14,18 @@ from .run_state import RunState, follow_shapes
 class InitialCheckpointHook(Hook):
     """Save ``initial.pth`` before the first step (LT-Init, see :class:`~st_mm.rewind.TicketInit`).
 
-    They are as the first iteration sees them: behind a prune at time 0, if there is one. A resumed
-    training has the file already.
+    The weights are those of the first iteration: after a prune at time 0, if there is one. A
+    resumed training already has the file.
     """
 
-    priority = 'VERY_LOW'  # behind the hooks that begin the ticket record
+    priority = 'VERY_LOW'  # after the hooks that begin the ticket record
 
     def before_train(self, runner: Runner) -> None:
-        """Save the weights as the first iteration will see them."""
+        """Save the weights of the first iteration."""
         if resumed(runner) or runner.iter:
             return
-        if not RunState.of(runner).started:  # else the hooks of the ticket have done so
-            follow_shapes(runner)  # EMAHook, which decides what is saved, has copied others
+        if not RunState.of(runner).started:  # else a hook of the ticket has done this
+            follow_shapes(runner)  # EMAHook, whose weights are saved, has copied them too early
         runner.save_checkpoint(
             runner.work_dir,
             INITIAL,

@@ -1,4 +1,4 @@
-"""MaskHook: masked weights stay zero, whoever decides which they are."""
+"""MaskHook: masked weights stay zero, whichever hook chooses them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ Entry = TypeVar('Entry')
 
 
 class MaskHook(TicketHook):
-    """Base of the hooks that hold masks over the prunable weights of a training.
+    """Base of the hooks that hold masks over prunable weights during a training.
 
     Args:
         skip (Sequence[str]): Shell patterns of weight names that stay free. Defaults to none.
@@ -30,7 +30,7 @@ class MaskHook(TicketHook):
         names (frozenset[str]): Names of the weights that the hook decides on, once training begins.
     """
 
-    priority = 42  # behind SearchHook and ReactivateHook, before EMAHook (50)
+    priority = 42  # after SearchHook and ReactivateHook, before EMAHook (50)
     holds_masks = True
 
     def __init__(self, skip: Sequence[str] = (), by_epoch: bool = True) -> None:
@@ -38,7 +38,7 @@ class MaskHook(TicketHook):
         self.skip = names('skip', skip)
 
     def fill(self, runner: Runner, state: RunState) -> None:
-        """Give the masks, all free as yet, what they hold when training begins."""
+        """Set the masks for the start of training; until now, all weights are free."""
         raise NotImplementedError
 
     def fitting(self, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -94,7 +94,7 @@ class MaskHook(TicketHook):
         data_batch: Any = None,
         outputs: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
-        """Put masked weights back to zero behind the optimizer step, then step the schedule."""
+        """Set masked weights to zero after the optimizer step, then step the schedule."""
         RunState.of(runner).masks.apply()
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
 

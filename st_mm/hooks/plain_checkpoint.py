@@ -1,8 +1,8 @@
-"""Checkpoints of plain types: what any ``torch.load`` reads, with or without st_mm imported.
+"""Checkpoints of plain types, which any ``torch.load`` reads, with or without st_mm.
 
 mmengine pickles its :class:`HistoryBuffer`, numpy scalars and arrays, and methods of one-cycle
-schedulers; torch >= 2.6 refuses them wherever nobody has allowed them, as in mm's
-``publish_model.py``.
+schedulers. torch >= 2.6 refuses them unless a program has allowed them, and mm's
+``publish_model.py`` has not.
 """
 
 from typing import Any
@@ -14,12 +14,12 @@ HISTORY = 'log_history'
 
 
 def make_plain(checkpoint: dict[str, Any]) -> None:
-    """Replace entries that are not of plain types; nothing is changed inside them.
+    """Replace entries that are not of plain types; the entries themselves are not changed.
 
-    Methods in the state of schedulers are left out: a scheduler has its own.
+    Methods in the state of schedulers are left out, since a scheduler has them anyway.
 
     Args:
-        checkpoint (dict): What is about to be saved.
+        checkpoint (dict): The checkpoint before it is saved.
     """
     for entry in ('meta', 'message_hub', 'param_schedulers'):
         if entry in checkpoint:
@@ -41,7 +41,7 @@ def _plain(value: Any) -> Any:
         )
     if isinstance(value, list | tuple) and not hasattr(value, '_fields'):
         return type(value)(_plain(entry) for entry in value)
-    if isinstance(value, np.generic | np.ndarray):  # arrays stand in the dataset_meta of mmpose
+    if isinstance(value, np.generic | np.ndarray):  # the dataset_meta of mmpose has arrays
         return value.tolist()
     if isinstance(value, HistoryBuffer):
         history, counts = value.data

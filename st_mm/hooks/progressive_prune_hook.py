@@ -1,4 +1,4 @@
-"""ProgressivePruneHook: the paper's schedule, a step more each time."""
+"""ProgressivePruneHook: the paper's schedule, which adds a step at each prune."""
 
 from typing import Any
 
@@ -11,17 +11,17 @@ from .prune_hook import PruneHook
 class ProgressivePruneHook(PruneHook):
     """Prune any model progressively while it trains (paper Section 3.2).
 
-    Every ``interval`` epochs the lowest scores of the whole network are masked, to the ratio
-    ``min(ratio, step * number of prunes)``.
+    Every ``interval`` epochs, the weights with the lowest scores in the network are masked, to the
+    ratio ``min(ratio, step * number of prunes)``.
 
     Args:
-        ratio (float): Share of the prunable weights that is masked in the end, in (0, 1).
+        ratio (float): Share of the prunable weights that is masked at the end, in (0, 1).
         interval (int): Epochs (or iterations) between two prunes. Defaults to 25.
         step (float): Share that each prune adds; 1 for the whole ratio at once.
             Defaults to 0.1.
         begin (int): Time from which intervals are counted. Defaults to 0.
         end (int, optional): Last time at which a prune may happen. Defaults to None: no end.
-        **kwargs: All arguments of :class:`PruneHook` but the schedule.
+        **kwargs: All arguments of :class:`PruneHook` except the schedule.
 
     Raises:
         ValueError: If an argument is out of its range, the model has no prunable weights, or

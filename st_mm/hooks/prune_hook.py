@@ -22,25 +22,25 @@ from .search_hook import SearchHook
 class PruneHook(MaskHook):
     """Prune the weights of any model while it trains, or before.
 
-    Whenever the schedule says so, the weights of the lowest scores are masked, to the schedule's
-    ratio; masked weights stay exact zeros through every optimizer step, in the live weights and
-    in the EMA. If units are removed while masks hold, the masks are fitted again to the ratio.
+    When the schedule says so, the weights of the lowest scores are masked, to the schedule's ratio.
+    Masked weights are exact zeros after every optimizer step, in the live weights and in the EMA.
+    If units are removed while masks hold, the masks are fitted again to the ratio.
 
     Args:
-        schedule (dict): How much when: ``type`` (``Progressive``, ``OneShot``, ``Cubic``,
-            ``Constant``) and its arguments, see :mod:`st_mm.prune.schedule`. Time 0 is when
-            training begins, behind ``load_from``.
+        schedule (dict): When and how much: ``type`` (``Progressive``, ``OneShot``, ``Cubic``,
+            ``Constant``) and its arguments, see :mod:`st_mm.prune.schedule`. Time 0 is the
+            start of training, after ``load_from``.
         score (str | dict): Criterion, a name from :mod:`st_mm.prune.scores` or a dict of ``type``
-            and options: ``batches`` (of training data, 10), ``rounds`` (score and mask so many
-            times until the ratio is reached, 1), and those of the function. Defaults to
+            and options: ``batches`` (of training data, 10), ``rounds`` (how often to score and
+            mask until the ratio is reached, 1), and those of the function. Defaults to
             ``'magnitude'``.
         scope (str): ``'global'``, ``'layer'`` or ``'erk'``, see :func:`st_mm.prune.choose`.
             Defaults to ``'global'``.
         rules (Sequence[dict]): Exceptions by weight name, see :class:`st_mm.prune.Rule`. Defaults
             to none.
-        pattern (str | dict, optional): Weights that go together: ``'2:4'``,
+        pattern (str | dict, optional): Weights that are masked together: ``'2:4'``,
             ``dict(type='ChannelBlock', size=4)``. Weights that do not fit it stay dense. Defaults
-            to None: each goes by itself.
+            to None: each by itself.
         skip (Sequence[str]): Shell patterns of weight names that stay dense. The task's
             classifier always does. Defaults to none.
         calibration_batches (int): Batches over which BN is recalibrated after a prune; 0 for not
@@ -70,21 +70,21 @@ class PruneHook(MaskHook):
         self.calibration_batches = integer('calibration_batches', calibration_batches, 0)
 
     def config(self) -> dict[str, Any]:
-        """Arguments of the hook, for the ticket record."""
+        """Return the arguments of the hook, for the ticket record."""
         schedule = dict(type=type(self.schedule).__name__, **asdict(self.schedule))
         arguments = dict(schedule=schedule, skip=list(self.skip), **self.criterion.config())
         return {**super().config(), **arguments}
 
     def fitting(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weights that may be masked: those that the pattern fits."""
+        """Collect the weights that may be masked: those that the pattern fits."""
         return self.criterion.fitting(weights)
 
     def last_prune(self, runner: Runner) -> int | None:
-        """Time of the last prune of this training."""
+        """Return the time of the last prune of this training."""
         return self.schedule.last(self.total(runner))
 
     def fill(self, runner: Runner, state: RunState) -> None:
-        """Take over the masks of the run that is resumed; else prune if it is time already."""
+        """Take the masks of the run that is resumed; else prune if a prune is due at time 0."""
         self._check_schedule(runner)
         weights = self.own(state.masks.known)
         self.criterion.rehearse(bare_model(runner), weights, self.schedule.ratio)
@@ -94,7 +94,7 @@ class PruneHook(MaskHook):
             self._prune(runner, Moment('epoch' if self.by_epoch else 'iter', 0, 0), 'prune')
 
     def _check_schedule(self, runner: Runner) -> None:
-        """Refuse what cannot reach the ratio; warn where nothing trains sparse."""
+        """Refuse a schedule that cannot reach the ratio; warn if nothing trains sparse."""
         searches = [hook for hook in runner.hooks if isinstance(hook, SearchHook)]
         if any(hook.by_epoch != self.by_epoch for hook in searches):
             raise ValueError(f'SearchHook and {type(self).__name__} must agree on by_epoch')
@@ -111,7 +111,7 @@ class PruneHook(MaskHook):
                 f'{"epochs" if self.by_epoch else "iterations"}, not {self.schedule.ratio:g}: '
                 f'change its schedule, {self.schedule}'
             )
-        if last == total > 0:  # where nothing is trained at all, nothing trains sparse
+        if last == total > 0:  # without any training there is nothing to warn of
             runner.logger.warning(
                 f'the last prune falls on the end of training ({total}): the ticket never trains '
                 'at its final sparsity; let the schedule end at about 80 % of the training'

@@ -21,20 +21,21 @@ from .ticket_hook import TicketHook
 class ReactivateHook(TicketHook):
     """Set masked weights free until the next prune (iterative reactivation, paper Section 3.2).
 
-    Nothing is set free after the last prune, so that training always ends at the target ratio.
+    Nothing is set free after the last prune, so training always ends at the target ratio.
 
     Args:
         on (str): ``'search'`` frees them when a search step has removed units (IR-S);
-            ``'prune'`` right after each prune (the ablation IR-P), but for one before the first
+            ``'prune'`` right after each prune (the ablation IR-P), except one before the first
             step. Defaults to ``'search'``.
         mode (str): ``'latent'`` gives the weights the value they had when they were masked (as
-            published), ``'zero'`` starts them from zero, ``'gradient'`` too but frees only those
-            that the loss pulls at most (RigL, Evci et al. 2020). Defaults to ``'latent'``.
+            published), ``'zero'`` starts them from zero. ``'gradient'`` starts from zero too, and
+            frees only those with the largest gradients (RigL, Evci et al. 2020). Defaults to
+            ``'latent'``.
         scope (str): ``'searched'`` frees weights inside unit owners only (as published),
-            ``'all'`` those of the stem and of others as well. Defaults to ``'searched'``.
+            ``'all'`` frees weights of the stem and of other layers too. Defaults to ``'searched'``.
         share (float): Share of the masked weights that mode ``'gradient'`` frees, in (0, 1].
             Defaults to 0.3.
-        batches (int): Training batches that it takes the gradient of. Defaults to 10.
+        batches (int): Training batches for that gradient. Defaults to 10.
 
     Raises:
         ValueError: If an argument has another value, or the hooks it follows are missing.
@@ -54,11 +55,11 @@ class ReactivateHook(TicketHook):
         self.scope = choice('scope', scope, ('searched', 'all'))
         self.share = number('share', share, above=0, most=1)
         self.batches = integer('batches', batches, 1)
-        # right behind the hook it follows: SearchHook 40, PruneHook 42
+        # right after the hook it follows: SearchHook 40, PruneHook 42
         self.priority = self.place = 41 if on == 'search' else 43
 
     def config(self) -> dict[str, Any]:
-        """Arguments of the hook, for the ticket record."""
+        """Return the arguments of the hook, for the ticket record."""
         arguments: dict[str, Any] = dict(on=self.on, mode=self.mode, scope=self.scope)
         if self.mode == 'gradient':
             arguments |= dict(share=self.share, batches=self.batches)
@@ -73,8 +74,8 @@ class ReactivateHook(TicketHook):
             raise ValueError(f'SearchHook and {type(self.pruner).__name__} must agree on by_epoch')
         if self.scope == 'searched' and not find_owners(bare_model(runner)):
             raise ValueError(
-                "ReactivateHook(scope='searched') frees weights of search units alone, of which "
-                f"{type(bare_model(runner)).__name__} has none: set scope='all'"
+                "ReactivateHook(scope='searched') frees only weights of search units, and "
+                f"{type(bare_model(runner)).__name__} has no search units: set scope='all'"
             )
         super().before_train(runner)
 
@@ -83,7 +84,7 @@ class ReactivateHook(TicketHook):
             if isinstance(hook, kind):
                 return hook
         raise ValueError(
-            f'ReactivateHook(on={self.on!r}) needs a {kind.__name__} beside it in custom_hooks'
+            f'ReactivateHook(on={self.on!r}) needs a {kind.__name__} in custom_hooks too'
         )
 
     def step(self, runner: Runner, moment: Moment) -> None:
@@ -91,7 +92,7 @@ class ReactivateHook(TicketHook):
         state = RunState.of(runner)
         last = self.pruner.last_prune(runner)
         if self.on == 'search':
-            # at the last prune's own moment the prune follows, and masks again
+            # at the moment of the last prune, the prune comes next and masks again
             due = state.searched == moment and last is not None and moment.t <= last
         else:
             due = state.pruned == moment and moment.t != last
@@ -116,7 +117,7 @@ class ReactivateHook(TicketHook):
         runner.logger.info(f'reactivate at {moment}: {freed:,} weights, density {density:.6f}')
 
     def _grown(self, runner: Runner, moment: Moment, names: list[str]) -> dict[str, Tensor]:
-        """Masked weights of the largest gradients."""
+        """Pick the masked weights with the largest gradients."""
         masks = RunState.of(runner).masks
         evidence = evidence_at(runner, moment, self.batches)
         slopes = evidence.gradients({name: masks.weights[name] for name in names})

@@ -1,4 +1,4 @@
-"""RecalibrateHook: BN statistics anew, once after the events of a moment."""
+"""RecalibrateHook: new BN statistics, once after the events of a moment."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,10 +20,10 @@ class RecalibrateHook(Hook):
     """Recalibrate BN statistics after search and pruning events (paper Algorithm 1).
 
     The other hooks of st_mm register it; it comes after the EMA update and before saving. The
-    batches are a function of the seed and the iteration, so that a resumed run sees the same.
+    batches are a function of the seed and the iteration, so a resumed run sees the same ones.
     """
 
-    priority = 55  # behind EMAHook (50), before CheckpointHook (90)
+    priority = 55  # after EMAHook (50), before CheckpointHook (90)
 
     def before_train(self, runner: Runner) -> None:
         """Recalibrate after a prune that comes before the first step."""
@@ -51,7 +51,7 @@ class RecalibrateHook(Hook):
         live = bare_model(runner)
         emas = averaged_models(runner)
         shared = [ema for ema in emas if not ema.update_buffers]
-        # such an EMA is evaluated with the live model's statistics, so these have to be its own
+        # such an EMA is evaluated with the live model's statistics, so they must be the EMA's
         models = [ema.module for ema in emas] if shared else [live, *(ema.module for ema in emas)]
         with frozen_random_state():
             seed = seed_at(runner, iteration)

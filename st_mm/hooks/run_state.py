@@ -1,4 +1,4 @@
-"""What the hooks of one run share: the ticket so far, its masks, and the event of the moment."""
+"""What the hooks of one run share: the ticket so far, its masks, and the latest events."""
 
 import copy
 from typing import Any, ClassVar, NamedTuple
@@ -21,11 +21,11 @@ from st_mm.transfer import Carried, carried
 from st_mm.units.loading import take_widths
 
 # entry of a checkpoint that only a resumed training needs
-BEFORE = 'masks_before'  # masks of the last prune, whatever has been freed since
+BEFORE = 'masks_before'  # masks of the last prune, even if weights were freed later
 
 
 class Moment(NamedTuple):
-    """A point of training: how many epochs or iterations are done."""
+    """A point of training: so many epochs or iterations are done."""
 
     unit: str  # 'epoch' or 'iter'
     t: int
@@ -39,7 +39,7 @@ class RunState:
     """State shared by the hooks of one :class:`Runner`.
 
     Attributes:
-        ticket (Ticket): The record so far; empty until a checkpoint or training brings one.
+        ticket (Ticket): The record so far; empty until a checkpoint or the training has one.
         latent (list, optional): Latent weights of the loaded checkpoint.
         before (dict, optional): Masks of its last prune.
         masks (Masks): Masks of the training; empty without a pruning hook.
@@ -49,7 +49,7 @@ class RunState:
         searched (Moment | None): The last search step that removed units.
         freed (Moment | None): The last reactivation.
         pruned (Moment | None): The last prune.
-        calibration_batches (int): Batches that this moment's events want BN recalibrated over.
+        calibration_batches (int): Batches for the recalibration after this moment's events.
         started (bool): Whether training has begun.
     """
 
@@ -70,17 +70,17 @@ class RunState:
 
     @classmethod
     def of(cls, runner: Runner) -> 'RunState':
-        """The state of a runner; made on first use."""
+        """Return the state of a runner; the first call makes it."""
         if runner not in cls._of_runner:
             cls._of_runner[runner] = cls()
         return cls._of_runner[runner]
 
     def start(self, model: nn.Module, resumed: bool) -> Ticket:
-        """Begin the record, or go on with that of the loaded checkpoint.
+        """Begin the record, or continue that of the loaded checkpoint.
 
         Args:
             model (nn.Module): The live model.
-            resumed (bool): Whether the training goes on as well: then its events stay recorded.
+            resumed (bool): Whether the training continues too; then its events stay in the record.
 
         Raises:
             ValueError: If the loaded record contradicts the model.
@@ -102,7 +102,7 @@ class RunState:
         self.shared, self.latent = known.shared, known.latent
 
     def shrink(self, runner: Runner, dead: dict[str, Tensor], moment: Moment) -> dict[str, Cut]:
-        """Remove units from the model and from everything in the run that follows its shapes."""
+        """Remove units from the model and from everything in the run that has its shapes."""
         emas = averaged_models(runner)
         cuts = shrink(
             bare_model(runner),
@@ -127,32 +127,32 @@ class RunState:
 
 
 def bare_model(runner: Runner) -> nn.Module:
-    """The model of a runner, without DDP or another wrapper."""
+    """Return the model of a runner, without DDP or another wrapper."""
     model: nn.Module = runner.model
     return model.module if is_model_wrapper(model) else model  # type: ignore[return-value]
 
 
 def seed_at(runner: Runner, iteration: int) -> int:
-    """Seed of what is drawn at an iteration: the same for a resumed run."""
+    """Compute the seed for random draws at an iteration: the same for a resumed run."""
     return (runner.seed or 0) * 1_000_003 + iteration
 
 
 def averaged_models(runner: Runner) -> list[BaseAveragedModel]:
-    """The averaged models of the run's EMA hooks."""
+    """List the averaged models of the run's EMA hooks."""
     return [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
 
 
 def refresh_averages(runner: Runner) -> None:
-    """Let the averaged models find their tensors again, after shapes have changed."""
+    """Make the averaged models find their tensors again, after shapes have changed."""
     for ema in averaged_models(runner):
         refresh_average(ema)
 
 
 def follow_shapes(runner: Runner) -> None:
-    """Bring what was built around the model in line with what init or a load has made of it.
+    """Give everything built around the model the shapes that init or a load has made.
 
-    The averaged models are copies from before weights were initialized or loaded, and the
-    distributed wrapper has planned its buckets for the shapes of then.
+    The averaged models are copies from the time before weights were initialized or loaded, and the
+    distributed wrapper has planned its buckets for the shapes of that time.
     """
     model = bare_model(runner)
     for ema in averaged_models(runner):
@@ -164,7 +164,7 @@ def follow_shapes(runner: Runner) -> None:
 
 
 def optim_wrapper(runner: Runner) -> OptimWrapper:
-    """The optimizer wrapper of a run.
+    """Return the optimizer wrapper of a run.
 
     Raises:
         TypeError: If there are several.
@@ -184,18 +184,18 @@ def moved(runner: Runner) -> frozenset[int]:
 
 
 def rewrap(runner: Runner) -> None:
-    """Build the distributed wrapper and the compiled step anew around a changed model.
+    """Build the distributed wrapper and the compiled step again, for a changed model.
 
-    Dynamo counts how often it has compiled a function for other shapes, and leaves it to eager
-    execution after eight times; so it forgets what it has compiled.
+    Dynamo counts how often it has compiled a function for other shapes, and stops compiling it
+    after eight times. So it is told to forget what it has compiled.
     """
     if is_model_wrapper(runner.model):
         model = runner.model.module
-        runner.model = None  # the old reducer has to go before the new one comes
+        runner.model = None  # the old reducer must be gone before the new one is built
         runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
     if runner.cfg.get('compile'):
         groups = optim_wrapper(runner).optimizer.param_groups
-        groups[:] = map(dict, groups)  # paramwise_cfg leaves ConfigDicts, on which dynamo fails
+        groups[:] = map(dict, groups)  # paramwise_cfg makes ConfigDicts, on which dynamo fails
         vars(runner.model).pop('train_step', None)  # the compiled one, which hides the class's
         torch.compiler.reset()
         compile_step(runner)

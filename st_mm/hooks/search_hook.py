@@ -39,17 +39,17 @@ class SearchHook(TicketHook):
     """Search the architecture while it trains (paper Section 3.1).
 
     Adds ``rho(t) * sum of cost * |r|`` over the search units to the loss, with rho rising
-    linearly over the first ``warmup`` epochs, and removes every ``interval`` epochs the units whose
-    importance r is at most ``threshold`` in the live weights and in the EMA; at the last epoch
-    in the EMA alone.
+    linearly over the first ``warmup`` epochs. Every ``interval`` epochs it removes the units whose
+    importance r is at most ``threshold`` in the live weights and in the EMA; at the last epoch, in
+    the EMA alone.
 
     Args:
         interval (int): Epochs (or iterations) between two search steps. Defaults to 10.
         rho (float): Strength of the penalty (1.8e-4 ImageNet, 1.4e-4 Cityscapes and ADE20K, 1e-6
             COCO). Defaults to 1.4e-4.
-        warmup (int): Epochs (or iterations) over which rho rises. Defaults to 25.
-        threshold (float): Importance at which a unit counts as dead. Defaults to 1e-3.
-        min_macs_drop (float): A step that saves fewer MACs is not taken. Defaults to 1e6.
+        warmup (int): Epochs (or iterations) during which rho rises. Defaults to 25.
+        threshold (float): Largest importance at which a unit is dead. Defaults to 1e-3.
+        min_macs_drop (float): A step that saves fewer MACs is skipped. Defaults to 1e6.
         input_shape (Sequence[int]): (channels, height, width) at which MACs are counted.
             Defaults to (3, 512, 1024).
         calibration_batches (int): Batches over which BN is recalibrated after a step; 0 for not
@@ -60,7 +60,7 @@ class SearchHook(TicketHook):
         ValueError: If an argument is out of its range, or the model has no search units.
     """
 
-    priority = 40  # before EMAHook (50), which must not average what is about to go
+    priority = 40  # before EMAHook (50), which must not average what will be removed
 
     def __init__(
         self,
@@ -83,13 +83,13 @@ class SearchHook(TicketHook):
         self.calibration_batches = integer('calibration_batches', calibration_batches, 0)
 
     def config(self) -> dict[str, Any]:
-        """Arguments of the hook, for the ticket record."""
+        """Return the arguments of the hook, for the ticket record."""
         names = ('interval', 'rho', 'warmup', 'threshold', 'min_macs_drop', 'calibration_batches')
         arguments = {name: getattr(self, name) for name in names}
         return {**super().config(), **arguments, 'input_shape': list(self.input_shape)}
 
     def before_train(self, runner: Runner) -> None:
-        """Find the units, measure what they cost, and start the penalty."""
+        """Find the units, compute their costs, and start the penalty."""
         super().before_train(runner)
         model = bare_model(runner)
         model.train()  # as the loop is about to do: mm's backbones freeze their stages then
@@ -134,13 +134,13 @@ class SearchHook(TicketHook):
         scaler = getattr(self.wrapper, 'loss_scaler', None)
         if (
             scaler and self.owners
-        ):  # on the device, since asking for the scale would wait for the GPU
+        ):  # on the device, because reading the scale would wait for the GPU
             scale = next(iter(self.owners.values())).unit_bn.weight
             strength = scaler.scale(scale.new_full((), strength))
         self.penalty.strength = strength
 
     def step(self, runner: Runner, moment: Moment) -> None:
-        """Remove the dead units, if it is time and worth it."""
+        """Remove the dead units, if a step is due and saves enough."""
         if moment.t % self.interval:
             return
         self._follow(runner)
@@ -163,7 +163,7 @@ class SearchHook(TicketHook):
         )
 
     def _dead(self, runner: Runner, last: bool) -> dict[str, Tensor]:
-        """Units dead in live weights and EMA; at the end of training the EMA decides alone."""
+        """Mark the units dead in live weights and EMA; at the end of training, in the EMA."""
         averages = [find_owners(ema.module) for ema in averaged_models(runner)]
         if last and averages:
             return dead_units({n: averages[0][n] for n in self.owners}, self.threshold)

@@ -1,4 +1,4 @@
-"""What every hook of st_mm does besides its own work: checks, records, safe files."""
+"""What all hooks of st_mm have in common: checks, the ticket record, complete files."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,8 +26,8 @@ from .run_state import BEFORE, LATENT, Moment, RunState, bare_model, follow_shap
 class TicketHook(Hook):
     """Base of the hooks that draw tickets.
 
-    Turns epochs and iterations into moments for :meth:`step`, checks what it is given before
-    training starts, writes the ticket record into every checkpoint, and reads it back.
+    It calls :meth:`step` with a moment after each epoch or iteration, checks the config before
+    training starts, writes the ticket record into every checkpoint, and reads it again.
 
     Args:
         by_epoch (bool): Whether time runs in epochs or in iterations. Defaults to True.
@@ -37,7 +37,7 @@ class TicketHook(Hook):
         fixes_masks (bool): Whether these masks never change, so that another hook may prune what
             it does not hold.
         calibration_batches (int): Batches over which BN is recalibrated after its events.
-        place (int): The priority at which the hook works: events of one moment have an order.
+        place (int): The priority at which the hook works, since events of one moment have an order.
     """
 
     holds_masks = False
@@ -53,13 +53,13 @@ class TicketHook(Hook):
         raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
-        """Arguments of the hook, for the ticket record, in plain types."""
+        """Return the arguments of the hook, for the ticket record, in plain types."""
         return dict(by_epoch=self.by_epoch)
 
     def before_run(self, runner: Runner) -> None:
-        """Look at the neighbours, the work dir and the checkpoint, before anything is built."""
+        """Check the other hooks, the work dir and the checkpoint, before anything is built."""
         self._check_neighbours(runner)
-        for module in bare_model(runner).modules():  # built before st_mm was imported, maybe
+        for module in bare_model(runner).modules():  # perhaps built before st_mm was imported
             expect_ticket(module)
         if self is next(hook for hook in runner.hooks if isinstance(hook, TicketHook)):
             open_files(runner)
@@ -67,7 +67,7 @@ class TicketHook(Hook):
             runner.register_hook(RecalibrateHook())
 
     def _check_neighbours(self, runner: Runner) -> None:
-        """Refuse hooks that would undo each other's work, or work out of turn."""
+        """Refuse hooks that would undo each other's work, or that have another priority."""
         name = type(self).__name__
         for other in runner.hooks:
             if other is self or not isinstance(other, TicketHook):
@@ -80,7 +80,7 @@ class TicketHook(Hook):
                 )
         if self.priority != self.place:
             raise ValueError(
-                f'{name} works at priority {self.place}, before EMAHook and in turn with the '
+                f'{name} works at priority {self.place}, before EMAHook and in an order with the '
                 f'others, but the config says {self.priority!r}: drop priority from it'
             )
 
@@ -138,7 +138,7 @@ class TicketHook(Hook):
             )
         state = RunState.of(runner)
         if not state.started:
-            follow_shapes(runner)  # a checkpoint may have brought others
+            follow_shapes(runner)  # a checkpoint may have other shapes
         ticket = state.start(bare_model(runner), resumed(runner))
         if (
             resumed(runner)
@@ -168,7 +168,7 @@ class TicketHook(Hook):
             self.step(runner, Moment('epoch', runner.epoch + 1, runner.iter))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Write the record; whichever hook comes first does it for all."""
+        """Write the record; the first of these hooks does it for all."""
         state = RunState.of(runner)
         if KEY in checkpoint['meta'] or not state.ticket.versions:
             return
@@ -183,6 +183,6 @@ class TicketHook(Hook):
         WorkDirLock.release(runner.work_dir)
 
     def total(self, runner: Runner) -> int:
-        """Length of the training, in the hook's unit of time."""
+        """Return the length of the training, in the hook's unit of time."""
         length: int = runner.max_epochs if self.by_epoch else runner.max_iters
         return length

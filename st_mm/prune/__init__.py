@@ -1,4 +1,4 @@
-"""Which weights live: scores, schedules, scopes, patterns and masks."""
+"""Which weights are kept: scores, schedules, scopes, patterns and masks."""
 
 from .criterion import Criterion
 from .evidence import Evidence

@@ -1,4 +1,4 @@
-"""The criterion: a score, the pool of weights it competes in, and the pattern they go in."""
+"""The criterion: a score, the pool in which weights compete, and the pattern."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,16 +21,16 @@ from .stand_ins import Weights
 
 @dataclass(frozen=True)
 class Criterion:
-    """Which weights go first, as a config describes it.
+    """Which weights are masked first, as a config describes it.
 
     Attributes:
         score (str): Name of a score.
         options (tuple[tuple[str, Any]]): Its options. Defaults to none.
-        batches (int): Batches that scores may look at, on each rank. Defaults to 10.
+        batches (int): Batches for scores, on each rank. Defaults to 10.
         rounds (int): Rounds of scoring and masking until a ratio is reached. Defaults to 1.
-        scope (str): Pool within which weights compete. Defaults to ``'global'``.
+        scope (str): Pool in which weights compete. Defaults to ``'global'``.
         rules (tuple[Rule]): Exceptions by weight name. Defaults to none.
-        pattern (Pattern, optional): Weights that go together. Defaults to None.
+        pattern (Pattern, optional): Weights that are masked together. Defaults to None.
     """
 
     score: str
@@ -87,7 +87,7 @@ class Criterion:
         )
 
     def config(self) -> dict[str, Any]:
-        """The arguments of :meth:`build`, in plain types."""
+        """Return the arguments of :meth:`build`, in plain types."""
         counts = {key: getattr(self, key) for key in COUNTS}
         pattern: Any = self.pattern
         if pattern is not None:
@@ -100,7 +100,7 @@ class Criterion:
         )
 
     def check(self, ratio: float) -> None:
-        """Make sure that the pattern can end at a ratio, and at those of the rules.
+        """Make sure that the pattern can reach a ratio, and those of the rules.
 
         Raises:
             ValueError: If it cannot.
@@ -134,7 +134,7 @@ class Criterion:
         )
 
     def fitting(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Leave out the weights that the pattern does not fit: they stay dense."""
+        """Keep only the weights that the pattern fits; the others stay dense."""
         fits = None if self.pattern is None else self.pattern.fits
         return {
             name: w
@@ -154,17 +154,17 @@ class Criterion:
 
         Args:
             weights (Mapping[str, Tensor]): Prunable weights by name.
-            evidence (Evidence): What the score may look at.
+            evidence (Evidence): Data for the score.
             ratio (float): Share to drop, in [0, 1].
             share (float): Share of its final ratio that the schedule has reached. Defaults to 1.
-            masked (Mapping[str, tuple[Tensor, Tensor]], optional): What is masked already, and
-                the values behind it, see :func:`choose`. Defaults to None: nothing is.
+            masked (Mapping[str, tuple[Tensor, Tensor]], optional): The masked weights and
+                their values, see :func:`choose`. Defaults to None: no weights are masked.
 
         Returns:
             dict[str, Tensor]: Bool masks of the weights' shapes, True for what stays.
 
         Raises:
-            ValueError: If the score cannot be had, or the ratio not be reached.
+            ValueError: If the score cannot be computed, or the ratio cannot be reached.
         """
         score: Score = partial(SCORES.get(self.score), **dict(self.options))
         drop = partial(

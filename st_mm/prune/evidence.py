@@ -1,4 +1,4 @@
-"""Evidence: what a criterion may look at beyond the weights, without a trace."""
+"""Evidence: data for a criterion besides the weights, without side effects."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,14 +20,15 @@ from .stand_ins import Weights, as_it_was, leaves_for, over_ranks, parameters_of
 class Evidence:
     """A model with batches and their loss.
 
-    Every method evaluates the model at the ``weights`` it is given: the live ones, or masked
-    copies of them. Parameters, gradients, buffers, modes and random generators are afterwards as
-    they were, and no hook of a tensor fires, since the model runs on stand-ins of its tensors.
+    Every method evaluates the model at the given ``weights``: the live ones, or masked copies of
+    them. Parameters, gradients, buffers, modes and random generators do not change, and no hook of
+    a tensor is called, because the model runs on copies of its tensors.
 
-    The loss is that of training: the model is in train mode, so that BN uses the statistics of
-    the batch (each rank its own, SyncBN too, which has no second derivative) and dropout is active.
-    What is random is drawn from the seed, alike in every pass. Results are means over the batches
-    of all ranks, hence the same on each; every rank has to have the same number of batches.
+    The loss is that of training: the model is in train mode, so BN uses the statistics of the batch
+    and dropout is active. Each rank uses its own batch, also with SyncBN, which has no second
+    derivative. Random numbers come from the seed and are the same in every pass. Results are means
+    over the batches of all ranks, so they are the same on each rank. Every rank must have the same
+    number of batches.
 
     Args:
         model (nn.Module): The live model, not wrapped.
@@ -35,7 +36,7 @@ class Evidence:
         loss (Callable): ``loss(model, batch)`` gives the scalar loss of a batch, its mean over
             the samples.
         input_shape (Sequence[int] | Callable, optional): (channels, height, width) of one picture,
-            which :meth:`flow` needs; or what gives it when it is asked for. Defaults to None.
+            for :meth:`flow`; or a function that returns it. Defaults to None.
         seed (int): Seed of dropout, and of batches that draw from the global generators.
             Defaults to 0.
     """
@@ -51,12 +52,12 @@ class Evidence:
         weights: Weights,
         of: Callable[[Tensor, list[Tensor]], Sequence[Tensor | None]],
     ) -> dict[str, Tensor]:
-        """Average something that belongs to the loss of one batch over all batches and ranks.
+        """Average a function of the loss of a batch over all batches and ranks.
 
         Args:
             weights (Mapping[str, Tensor]): Weights by their names in the model.
             of (Callable): ``of(loss, leaves)`` gives one tensor per weight, or None for zeros;
-                ``leaves`` are the weights that the loss can be differentiated by.
+                ``leaves`` are the weights by which the loss can be differentiated.
 
         Returns:
             dict[str, Tensor]: Means of the weights' shapes and dtypes.
@@ -99,7 +100,7 @@ class Evidence:
         return over_ranks({name: total / count for name, total in totals.items()})
 
     def gradients(self, weights: Weights) -> dict[str, Tensor]:
-        """Gradient g of the mean loss; zero where no loss depends on a weight.
+        """Compute the gradient g of the mean loss; zero for a weight that no loss depends on.
 
         Args:
             weights (Mapping[str, Tensor]): Weights by their names in the model.
@@ -113,7 +114,7 @@ class Evidence:
         return self.mean(weights, partial(torch.autograd.grad, allow_unused=True))
 
     def hessian_product(self, weights: Weights, direction: Weights) -> dict[str, Tensor]:
-        """Hessian H of the mean loss by the weights, times a vector.
+        """Compute the Hessian H of the mean loss, times a vector.
 
         Args:
             weights (Mapping[str, Tensor]): Weights by their names in the model.
@@ -137,7 +138,7 @@ class Evidence:
         return self.mean(weights, product)
 
     def flow(self, weights: Weights) -> dict[str, Tensor]:
-        """Slope of the log flow through the model, see :func:`~st_mm.prune.flow.flow_slopes`."""
+        """Compute the slope of the log flow, see :func:`~st_mm.prune.flow.flow_slopes`."""
         shape = self.input_shape() if callable(self.input_shape) else self.input_shape
         return flow_slopes(self.model, weights, shape)
 

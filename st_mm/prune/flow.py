@@ -1,4 +1,4 @@
-"""SynFlow's flow: how much of a constant picture arrives at the outputs (Tanaka et al. 2020)."""
+"""SynFlow's flow: how much of a constant picture reaches the outputs (Tanaka et al. 2020)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,25 +13,25 @@ from torch.overrides import TorchFunctionMode
 from .stand_ins import Weights, as_it_was, leaves_for, over_ranks, parameters_of
 
 TINY = 1e-300  # a flow from here to 1 / TINY has its full precision in float64
-FLOW_INPUTS = (1.0, 1e-280, 1e280)  # what the inputs may be instead of ones
+FLOW_INPUTS = (1.0, 1e-280, 1e280)  # constants of the picture that are tried
 
 
 def flow_slopes(
     model: nn.Module, weights: Weights, shape: Sequence[int] | None
 ) -> dict[str, Tensor]:
-    """Slope of the log flow through the model (SynFlow, Tanaka et al. 2020).
+    """Compute the slope of the log flow through the model (SynFlow, Tanaka et al. 2020).
 
     The flow R is the sum of all outputs for a picture of ones, in eval mode, with every
-    parameter replaced by its magnitude. Biases count as zero. A norm acts as a scale per
-    channel alone: BN by |scale| / sqrt(running_var + eps), the others, which have no
-    statistics of their own, by |scale|. An mm model runs with ``mode='tensor'``; weights which
-    that leaves out, as those of auxiliary heads, have a slope of zero, and so have the queries
-    and keys of an attention, whose softmax is saturated: name them in the hook's ``skip``.
+    parameter replaced by its magnitude. Biases are zero. A norm only scales its channels: BN by
+    |scale| / sqrt(running_var + eps), other norms, which have no running statistics, by |scale|.
+    An mm model runs with ``mode='tensor'``. Weights that are not used in this mode, such as those
+    of auxiliary heads, have a slope of zero. So have the queries and keys of an attention, because
+    its softmax is saturated: name them in the hook's ``skip``.
 
-    All is in float64, and the picture is of another constant where a flow out of its range
-    asks for it: R is proportional to that constant where R is the product of layers that it
-    is made for (convolutions, linear layers, norms, ReLU, pooling, interpolation), and the
-    slope of log R does not depend on it. So gains from 1e-580 to 1e580 pass.
+    Everything is in float64. If the flow is out of range, the picture has another constant. For
+    the layers of SynFlow (convolutions, linear layers, norms, ReLU, pooling, interpolation) R is
+    proportional to that constant, and the slope of log R does not depend on it. So gains from
+    1e-580 to 1e580 are possible.
 
     Args:
         model (nn.Module): The model, not wrapped.
@@ -75,7 +75,7 @@ def flow_slopes(
         slopes = torch.autograd.grad(
             flow / flow.detach().abs(), list(leaves.values()), allow_unused=True
         )
-    return over_ranks(  # of which each has its own BN statistics
+    return over_ranks(  # each rank has its own BN statistics
         {
             name: torch.zeros_like(leaf.detach()) if slope is None else slope
             for (name, leaf), slope in zip(leaves.items(), slopes, strict=True)
@@ -84,7 +84,7 @@ def flow_slopes(
 
 
 def _flow(model: nn.Module, tensors: dict[str, Tensor], picture: Tensor) -> Tensor:
-    """Sum of the outputs of the model with other tensors in it."""
+    """Sum up the outputs of the model with other tensors in it."""
     kwargs = dict(data_samples=None, mode='tensor') if isinstance(model, BaseModel) else {}
     try:
         with _NormsAsScales():
@@ -98,7 +98,7 @@ def _flow(model: nn.Module, tensors: dict[str, Tensor], picture: Tensor) -> Tens
 
 
 def _stand_in(name: str, parameter: Tensor) -> Tensor:
-    """What a parameter that is not scored is in a flow."""
+    """Replace a parameter that is not scored, for a flow."""
     if not parameter.is_floating_point():
         return parameter
     is_bias = 'bias' in name.rpartition('.')[2]  # bias, in_proj_bias, relative_position_bias_table
@@ -106,7 +106,7 @@ def _stand_in(name: str, parameter: Tensor) -> Tensor:
 
 
 def _floats_in(outputs: Any) -> Iterator[Tensor]:
-    """Every floating point tensor in nested lists, tuples and dicts."""
+    """Yield every floating point tensor in nested lists, tuples and dicts."""
     if isinstance(outputs, Tensor):
         if outputs.is_floating_point():
             yield outputs
@@ -118,7 +118,7 @@ def _floats_in(outputs: Any) -> Iterator[Tensor]:
 
 
 class _NormsAsScales(TorchFunctionMode):
-    """Lets every norm scale its channels, and do nothing else."""
+    """Makes every norm scale its channels, and do nothing else."""
 
     def __torch_function__(
         self,
@@ -140,7 +140,7 @@ def _batch_norm(
     eps: float = 1e-5,
     **_: Any,
 ) -> Tensor:
-    """Stand in for batch_norm and instance_norm: channels are dim 1."""
+    """Replace batch_norm and instance_norm: channels are dim 1."""
     scale = x.new_ones(x.shape[1]) if weight is None else weight
     if running_var is not None:
         scale = scale / (running_var + eps).sqrt()
@@ -155,7 +155,7 @@ def _layer_norm(x: Tensor, over: Any, *, weight: Tensor | None = None, **_: Any)
     return x if weight is None else x * weight
 
 
-_SCALES: dict[Any, Callable[..., Tensor]] = {  # called with the keywords that torch passes on
+_SCALES: dict[Any, Callable[..., Tensor]] = {  # called with the keywords that torch passes
     F.batch_norm: _batch_norm,
     F.group_norm: _group_norm,
     F.instance_norm: _batch_norm,

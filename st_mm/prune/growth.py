@@ -1,4 +1,4 @@
-"""Growth: which masked weights are worth another try (RigL, Evci et al., ICML 2020)."""
+"""Growth: which masked weights to set free (RigL, Evci et al., ICML 2020)."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from .patterns import count
 def grow(
     scores: Mapping[str, Tensor], masked: Mapping[str, Tensor], share: float
 ) -> dict[str, Tensor]:
-    """Pick the masked weights of the highest scores in the whole network.
+    """Pick the masked weights with the highest scores in the whole network.
 
     Args:
         scores (Mapping[str, Tensor]): Scores by weight name, such as the size of the gradient.
@@ -20,7 +20,7 @@ def grow(
 
     Returns:
         dict[str, Tensor]: Bool tensors, True for what to set free: int(share * masked) weights,
-        more where scores tie.
+        or more if scores are equal.
     """
     if not masked:
         return {}

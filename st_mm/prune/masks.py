@@ -1,4 +1,4 @@
-"""The masks: which weights live, and what the others were worth."""
+"""The masks: which weights are kept, and the values of the others."""
 
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
@@ -30,8 +30,8 @@ class Change(NamedTuple):
     """How the masks of a round differ from those of the round before.
 
     Attributes:
-        flips (int): Weights that are masked in one round and not in the other.
-        iou (float): Kept in both rounds, as a share of those kept in either; 1 if none is.
+        flips (int): Number of weights that are masked in one round and not in the other.
+        iou (float): Share kept in both rounds among those kept in either; 1 if none is kept.
     """
 
     flips: int
@@ -39,10 +39,10 @@ class Change(NamedTuple):
 
 
 class Masks:
-    """Masks of a model in training, and the latent weights behind them.
+    """Masks of a model in training, and its latent weights.
 
-    A masked weight is an exact zero in the model and in each copy of it; the value it had when it
-    was masked is kept beside it, one per copy. :meth:`apply` has to follow every optimizer step.
+    A masked weight is an exact zero in the model and in each copy of it. Its value from before the
+    mask is its latent weight; each copy has its own. Call :meth:`apply` after every optimizer step.
 
     Args:
         weights (Mapping[str, Tensor]): Prunable weights of the live model, changed in place.
@@ -75,7 +75,7 @@ class Masks:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """Prunable weights of the live model: those that take part now."""
+        """Return the prunable weights of the live model: those that take part now."""
         return {name: w for name, w in self.known.items() if name not in self.resting}
 
     @property
@@ -95,10 +95,10 @@ class Masks:
 
     @torch.no_grad()
     def apply(self) -> None:
-        """Put the masked weights of the live model back to zero, in one fused product.
+        """Set the masked weights of the live model to zero, in one fused product.
 
-        A weight that has become infinite or nan stays so: such a training is lost anyway, and one
-        product per step is all that this may cost.
+        A weight that is infinite or nan stays so: such a training is lost anyway, and this must
+        not cost more than one product per step.
         """
         if self.keep:
             weights = [self.known[name].data for name in self.keep]
@@ -106,14 +106,14 @@ class Masks:
 
     @torch.no_grad()
     def update(self, masks: Mapping[str, Tensor]) -> Change:
-        """Replace the masks; newly masked weights keep their value, newly freed ones get it back.
+        """Replace the masks; the values of masked weights are kept, and come back when freed.
 
         Args:
             masks (Mapping[str, Tensor]): Bool masks by weight name, True for what stays.
 
         Returns:
-            Change: These masks against those of the last update, over the weights given; the
-            first time against everything kept.
+            Change: The difference from the masks of the last update, over the given weights; the
+            first time, from masks that keep everything.
         """
         change = self._change(masks)
         for name, stays in masks.items():
@@ -130,7 +130,7 @@ class Masks:
         return change
 
     def _like_weight(self, name: str, mask: Tensor) -> Tensor:
-        # in the weight's memory format as well: otherwise `apply` is no fused product
+        # in the weight's memory format too: otherwise `apply` is not a fused product
         return torch.empty_like(self.known[name]).copy_(mask)
 
     def _change(self, masks: Mapping[str, Tensor]) -> Change:
@@ -155,13 +155,13 @@ class Masks:
             mode (str): ``'latent'`` gives the masked weights the value they had (published),
                 ``'zero'`` leaves them at zero. Defaults to ``'latent'``.
             where (Mapping[str, Tensor], optional): Bool tensors by weight name: only what is True
-                is freed, the rest of the tensor stays masked. Defaults to None: everything is.
+                is freed, the rest of the tensor stays masked. Defaults to None: frees everything.
 
         Returns:
-            int: Number of weights that were masked and are not any more.
+            int: Number of weights that were masked and are free now.
 
         Raises:
-            ValueError: If there is no such mode, or ``where`` has another shape than the weight.
+            ValueError: If there is no such mode, or ``where`` has not the shape of the weight.
         """
         if mode not in ('latent', 'zero'):
             raise ValueError(f"mode must be 'latent' or 'zero', got '{mode}'")
@@ -193,7 +193,7 @@ class Masks:
         return freed
 
     def masked(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """What is masked (bool), and the live model's latent values, for :func:`choose`."""
+        """Return what is masked (bool) and the live model's latent values, for :func:`choose`."""
         return {
             name: (keep == 0, self.latent[0][name])
             for name, keep in self.keep.items()
@@ -201,32 +201,32 @@ class Masks:
         }
 
     def density(self) -> float:
-        """Share of the counted weights that are not masked."""
+        """Compute the share of the counted weights that are not masked."""
         total = sum(weight.numel() for weight in self.counted.values())
         masked = sum(int((keep == 0).sum()) for keep in self.keep.values())
         return 1 - masked / max(total, 1)
 
     def densities(self) -> dict[str, float]:
-        """Share of each counted weight that is not masked; 1 for one without elements."""
+        """Compute the unmasked share of each counted weight; 1 for one without elements."""
         shares = dict.fromkeys(self.counted, 1.0)
         for name, keep in self.keep.items():
             shares[name] -= int((keep == 0).sum()) / max(keep.numel(), 1)
         return shares
 
     def aligned(self) -> list[MutableMapping[str, Tensor]]:
-        """The tensors that have to be cut together with the weights."""
+        """List the tensors that must be cut together with the weights."""
         return [self.keep, self.before, *self.latent]
 
     def state(self) -> dict[str, dict[str, Any]]:
-        """Masks as plain types: shape and packed bits by weight name."""
+        """Return the masks as plain types: shape and packed bits by weight name."""
         return _packed(self.keep)
 
     def before_state(self) -> dict[str, dict[str, Any]]:
-        """Masks of the last update, in the form of :meth:`state`."""
+        """Return the masks of the last update, in the form of :meth:`state`."""
         return _packed(self.before)
 
     def latent_state(self) -> list[dict[str, Tensor]]:
-        """Values of the masked weights alone, 1-d by weight name, per copy of the model."""
+        """Return the values of the masked weights, 1-d by weight name, per copy of the model."""
         return [
             {name: values[self.keep[name] == 0].cpu() for name, values in latent.items()}
             for latent in self.latent
@@ -239,12 +239,12 @@ class Masks:
         latent: Sequence[Mapping[str, Tensor]] | None,
         before: PackedMasks | None = None,
     ) -> None:
-        """Take masks over, from :meth:`state`, :meth:`latent_state` and :meth:`before_state`.
+        """Take masks from :meth:`state`, :meth:`latent_state` and :meth:`before_state`.
 
         Args:
             state (Mapping[str, dict]): Shape and bits by weight name.
-            latent (Sequence[Mapping[str, Tensor]], optional): Values of the masked weights; None
-                for a ticket whose masked weights have no past: zeros.
+            latent (Sequence[Mapping[str, Tensor]], optional): Values of the masked weights. None
+                sets them to zero, for a ticket that has none.
             before (Mapping[str, dict], optional): Masks of the last update. Defaults to None: the
                 masks of ``state``.
 
@@ -256,7 +256,7 @@ class Masks:
             if name not in self.known or list(self.known[name].shape) != list(entry['shape']):
                 raise ValueError(
                     f"the ticket record has a mask of shape {entry['shape']} for '{name}', which "
-                    'is no prunable weight of that shape in this model'
+                    'is not a prunable weight of that shape in this model'
                 )
         for name, entry in before.items():
             self.before[name] = self._unpacked(name, entry)

@@ -1,4 +1,4 @@
-"""Patterns: which weights of a pool are the lowest, where some may go only together."""
+"""Patterns: which weights of a pool are masked, if some can only be masked together."""
 
 import math
 import re
@@ -18,10 +18,10 @@ NOISE = 1e-12  # relative; schedules round to twelve places
 
 
 def count(ratio: float, total: float) -> int:
-    """How many of ``total`` weights a ratio drops: int(ratio * total), as published.
+    """Compute how many of ``total`` weights a ratio drops: int(ratio * total), as published.
 
-    A product that misses an integer by float noise only is that integer: 0.29 * 100 is 29,
-    though it comes out a little less.
+    A product that differs from an integer only by rounding is that integer: 0.29 * 100 counts as
+    29, although in floating point it is a little less.
     """
     product = ratio * total
     nearest = round(product)
@@ -31,22 +31,22 @@ def count(ratio: float, total: float) -> int:
 class Order(NamedTuple):
     """In which order the weights of a tensor go; tensors of (out, in of a group, *kernel).
 
-    Masked weights go first, those of the smallest latent value before all; then the others, from
-    the lowest score up.
+    Masked weights are dropped first, from the smallest latent value up; then the others, from the
+    lowest score up.
     """
 
     score: Tensor
-    latent: Tensor  # size of the value behind a masked weight
+    latent: Tensor  # size of the latent value of a masked weight
     masked: Tensor  # bool
-    least: int = 0  # weights that have to stay in each output channel
+    least: int = 0  # weights that must stay in each output channel
 
     @property
     def value(self) -> Tensor:
-        """Latent values of masked weights, scores of the others."""
+        """Return the latent values of masked weights, and the scores of the others."""
         return torch.where(self.masked, self.latent, self.score)
 
     def may_go(self) -> Tensor:
-        """Bool tensor: all but the last ``least`` of each output channel."""
+        """Mark what may be dropped: all but the last ``least`` of each output channel."""
         if not self.least or not self.score.numel():
             return torch.ones_like(self.masked)
         value, masked = (t.reshape(len(t), -1) for t in (self.value, self.masked))
@@ -55,7 +55,7 @@ class Order(NamedTuple):
 
 
 def _sorted(value: Tensor, masked: Tensor, dim: int) -> Tensor:
-    """Indices along a dim in the order in which weights go; ties go by index."""
+    """Sort indices along a dim in the order of dropping; equal values by index."""
     by_value = value.argsort(stable=True, dim=dim)
     masked_first = (~masked).gather(dim, by_value).byte().argsort(stable=True, dim=dim)
     return by_value.gather(dim, masked_first)
@@ -65,13 +65,13 @@ class Pattern:
     """Base of the patterns.
 
     Attributes:
-        uniform (bool): Whether all weights lose the same share, whatever the scope.
+        uniform (bool): Whether all weights lose the same share in every scope.
     """
 
     uniform: ClassVar[bool] = False
 
     def fits(self, shape: Sequence[int]) -> bool:
-        """Whether a weight of this shape takes part; others stay dense."""
+        """Check whether a weight of this shape takes part; others stay dense."""
         return True
 
     def check(self, ratio: float) -> None:
@@ -95,13 +95,13 @@ class Pattern:
             dict[str, Tensor]: Bool masks of the weights' shapes by name, True for what stays.
 
         Raises:
-            ValueError: If so many cannot go.
+            ValueError: If so many cannot be dropped.
         """
         raise NotImplementedError
 
 
 class Unstructured(Pattern):
-    """Weights go one by one: everything up to the k-th, ties included (published threshold)."""
+    """Drops single weights: all up to the k-th, equal ones too (the published threshold)."""
 
     def keep(self, pool: Mapping[str, Order], k: int) -> dict[str, Tensor]:
         """See :meth:`Pattern.keep`."""
@@ -114,13 +114,13 @@ class Unstructured(Pattern):
 
 
 def _flatten(orders: Iterable[Order]) -> list[Tensor]:
-    """Values, masked and what may go, each 1-d over the whole pool."""
+    """Concatenate values, masked and what may be dropped, each 1-d over the whole pool."""
     parts = [(order.value, order.masked, order.may_go()) for order in orders]
     return [torch.cat([t.flatten() for t in each]) for each in zip(*parts, strict=True)]
 
 
 def _split(flat: Tensor, pool: Mapping[str, Order]) -> dict[str, Tensor]:
-    """Give the parts of a 1-d tensor back to the weights of the pool."""
+    """Split a 1-d tensor into the weights of the pool."""
     parts = flat.split([order.score.numel() for order in pool.values()])
     return {
         name: part.view(order.score.shape)
@@ -129,20 +129,20 @@ def _split(flat: Tensor, pool: Mapping[str, Order]) -> dict[str, Tensor]:
 
 
 def _up_to(value: Tensor, among: Tensor, k: int) -> Tensor:
-    """Bool tensor: the k smallest of the values among which to look, ties included."""
+    """Mark the k smallest of some of the values, and all that are equal to the k-th."""
     if k == 0:
         return torch.zeros_like(among)
-    # not kthvalue: on CUDA torch refuses it where only deterministic algorithms are allowed
+    # not kthvalue: on CUDA, torch refuses it if only deterministic algorithms are allowed
     return among & (value <= value[among].sort().values[k - 1])
 
 
 def _check_least(pool: Mapping[str, Order], k: int, may_go: int) -> None:
-    """Refuse to drop more than ``min_per_channel`` lets go."""
+    """Refuse to drop more than ``min_per_channel`` allows."""
     if k > may_go:
         bound = next(name for name, order in pool.items() if order.least)
         raise ValueError(
             f'{k} of {sum(order.score.numel() for order in pool.values())} weights are to go, but '
-            f"min_per_channel (of '{bound}' and {len(pool) - 1} others) lets {may_go} go at most: "
+            f"min_per_channel (of '{bound}' and {len(pool) - 1} others) allows {may_go}: "
             'lower the ratio or min_per_channel'
         )
 
@@ -163,15 +163,15 @@ PATTERNS = Registry('prune pattern', build_func=_build, scope='st_mm')
 @PATTERNS.register_module()
 @dataclass(frozen=True)
 class NM(Pattern):
-    """Of every m consecutive input channels n stay (2:4 runs fast on sparse tensor cores).
+    """Of every m consecutive input channels, n stay (sparse tensor cores run 2:4 fast).
 
     Groups are counted at each output channel and kernel position. Weights whose
     input channels are no multiple of m (depthwise convolutions, an RGB stem) do not take part.
     On the way to the final ratio of 1 - n / m, every group loses int(ratio * m).
 
     Attributes:
-        n (int): Weights of a group that stay. Defaults to 2.
-        m (int): Weights of a group. Defaults to 4.
+        n (int): Number of weights of a group that stay. Defaults to 2.
+        m (int): Number of weights in a group. Defaults to 4.
 
     Raises:
         ValueError: If n and m are not integers with 0 < n < m.
@@ -188,7 +188,7 @@ class NM(Pattern):
             )
 
     def fits(self, shape: Sequence[int]) -> bool:
-        """Whether the input channels of a weight are a multiple of m."""
+        """Check whether the number of a weight's input channels is a multiple of m."""
         return len(shape) > 1 and shape[1] % self.m == 0
 
     def check(self, ratio: float) -> None:
@@ -201,7 +201,7 @@ class NM(Pattern):
             )
 
     def keep(self, pool: Mapping[str, Order], k: int) -> dict[str, Tensor]:
-        """Drop equally many of each group; see :meth:`Pattern.keep`."""
+        """Drop the same number from each group; see :meth:`Pattern.keep`."""
         groups = sum(order.score.numel() for order in pool.values()) // self.m
         drop = k // max(groups, 1)  # int(ratio * m), since k is int(ratio * m * groups)
         if drop > self.m - self.n:
@@ -228,12 +228,13 @@ class NM(Pattern):
 @PATTERNS.register_module()
 @dataclass(frozen=True)
 class ChannelBlock(Pattern):
-    """Blocks of consecutive output channels stay or go, at an input channel and kernel position.
+    """Drops blocks of consecutive output channels, at one input channel and kernel position.
 
-    Block-sparse kernels on CPUs want it so. A block is worth the mean of its scores; it counts as
-    masked, and is worth the mean of its latent values, where all of it is. The last block of a
-    tensor may be shorter. The lowest blocks go, in the number that comes closest to the k weights
-    asked for: at most half a block off, since of equal blocks the first go.
+    Block-sparse kernels on CPUs need this. The score of a block is the mean of its scores. A block
+    that is masked completely counts as masked, with the mean of its latent values. The last block
+    of a tensor may be shorter. The lowest blocks are dropped, in the number that is closest to the
+    k weights asked for: the difference is at most half a block, since of equal blocks the first
+    ones are dropped.
 
     Attributes:
         size (int): Output channels of a block. Defaults to 4.

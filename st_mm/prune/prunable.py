@@ -1,4 +1,4 @@
-"""Which weights pruning may mask: those of convolutions and linear layers, but the classifier's."""
+"""Weights that pruning may mask: of convolutions and linear layers, not of the classifier."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from .layers import weights_of
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a weight's name fits one of the shell patterns."""
+    """Check whether a weight's name fits one of the shell patterns."""
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 
@@ -60,7 +60,7 @@ def survey(
 
     Args:
         model (nn.Module): Any model.
-        skip (Iterable[str]): Shell patterns of weight names to leave alone. Defaults to none.
+        skip (Iterable[str]): Shell patterns of weight names to leave out. Defaults to none.
         moved (Collection[int], optional): What the optimizers move, see
             :func:`st_mm.trainable.optimized`. Defaults to None: not known.
 
@@ -105,7 +105,7 @@ def prunable_weights(
 
     Args:
         model (nn.Module): Any model.
-        skip (Iterable[str]): Shell patterns of weight names to leave alone. Defaults to none.
+        skip (Iterable[str]): Shell patterns of weight names to leave out. Defaults to none.
         moved (Collection[int], optional): What the optimizers move, see
             :func:`st_mm.trainable.optimized`. Defaults to None: not known.
         frozen (bool): Whether to include what does not train now. Defaults to False.

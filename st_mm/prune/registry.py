@@ -1,4 +1,4 @@
-"""Building what a config names, in registries that are ours alone."""
+"""Building what a config names, in registries that only st_mm has."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +7,10 @@ from mmengine.registry import Registry
 
 
 def build(cfg: Mapping[str, Any], registry: Registry) -> Any:
-    """Build what a config names, whatever the default scope.
+    """Build what a config names, in any default scope.
 
-    The registries of pruning have no counterparts in the mm packages, so that mmengine's own way
-    warns in each of their scopes.
+    The mm packages have no such registries, so mmengine's own function would warn in each of their
+    scopes.
 
     Args:
         cfg (Mapping[str, Any]): ``type`` and the arguments.

@@ -20,7 +20,7 @@ class Schedule:
     before the first. A subclass says at which :attr:`times` it prunes, and to what.
 
     Attributes:
-        ratio (float): Share of the weights masked in the end, p in (0, 1).
+        ratio (float): Share of the weights masked at the end, p in (0, 1).
 
     Raises:
         ValueError: If a field is out of its range.
@@ -33,11 +33,11 @@ class Schedule:
 
     @property
     def times(self) -> range:
-        """Every time at which a prune happens, in a training without end."""
+        """List every time at which a prune happens, in a training without end."""
         raise NotImplementedError
 
     def ratio_after(self, prunes: int) -> float:
-        """Ratio that the given number of prunes reaches, at least one."""
+        """Compute the ratio that a number of prunes reaches, at least one."""
         return self.ratio
 
     def _until(self, t: int) -> range:
@@ -45,16 +45,16 @@ class Schedule:
         return range(times.start, min(times.stop, t + 1), times.step)
 
     def due(self, t: int) -> bool:
-        """Whether a prune happens when t is done."""
+        """Check whether a prune happens when t is done."""
         return t in self.times
 
     def ratio_at(self, t: int) -> float:
-        """Ratio that holds when t is done; 0 before the first prune."""
+        """Compute the ratio that holds when t is done; 0 before the first prune."""
         prunes = len(self._until(t))
         return self.ratio_after(prunes) if prunes else 0.0
 
     def last(self, total: int) -> int | None:
-        """Time of the last prune in a training of length ``total``; None if there is none."""
+        """Find the time of the last prune in a training of length ``total``; None without one."""
         done = self._until(total)
         return done[-1] if done else None
 
@@ -66,10 +66,10 @@ def _times(first: int, interval: int, end: int | None) -> range:
 @SCHEDULES.register_module()
 @dataclass(frozen=True)
 class Progressive(Schedule):
-    """Prune every ``interval``, each time ``step`` more: min(p, step * number of prunes).
+    """Prune every ``interval`` to a ratio of min(p, step * number of prunes).
 
     Attributes:
-        ratio (float): Share of the weights masked in the end, p in (0, 1).
+        ratio (float): Share of the weights masked at the end, p in (0, 1).
         interval (int): Time between two prunes, t_p; the first is at ``begin + interval``.
         step (float): Share added by each prune; 1 prunes to ``ratio`` at once (no PP).
             Defaults to 0.1.
@@ -94,11 +94,11 @@ class Progressive(Schedule):
 
     @property
     def times(self) -> range:
-        """Every ``interval`` behind ``begin``."""
+        """List every ``interval`` after ``begin``."""
         return _times(self.begin + self.interval, self.interval, self.end)
 
     def ratio_after(self, prunes: int) -> float:
-        """The ratio min(p, step * number of prunes)."""
+        """Compute the ratio min(p, step * number of prunes)."""
         # rounded, since 3 * 0.1 is a little more than 0.3
         return min(self.ratio, round(self.step * prunes, 12))
 
@@ -124,14 +124,14 @@ class OneShot(Schedule):
 
     @property
     def times(self) -> range:
-        """The one time."""
+        """List the one time."""
         return range(self.at, self.at + 1)
 
 
 @SCHEDULES.register_module()
 @dataclass(frozen=True)
 class Cubic(Schedule):
-    """Prune fast at first, then ever slower (Zhu and Gupta 2017, arXiv:1710.01878).
+    """Prune fast at first, then more and more slowly (Zhu and Gupta 2017, arXiv:1710.01878).
 
     The i-th of the prunes at ``begin``, ``begin + interval``, ... goes to
     ``ratio + (start - ratio) * (1 - i / n) ** 3``, i = 0 ... n. The last of them, which has
@@ -139,7 +139,7 @@ class Cubic(Schedule):
     or up to one interval earlier.
 
     Attributes:
-        ratio (float): Share of the weights masked in the end, p in (0, 1).
+        ratio (float): Share of the weights masked at the end, p in (0, 1).
         end (int): Last time at which a prune may happen.
         begin (int): Time of the first prune. Defaults to 0: before any training.
         interval (int): Time between two prunes. Defaults to 1.
@@ -164,11 +164,11 @@ class Cubic(Schedule):
 
     @property
     def times(self) -> range:
-        """From ``begin`` to ``end``."""
+        """List the times from ``begin`` to ``end``."""
         return _times(self.begin, self.interval, self.end)
 
     def ratio_after(self, prunes: int) -> float:
-        """Ratio on the cubic curve."""
+        """Compute the ratio on the cubic curve."""
         to_come = 1 - (prunes - 1) / (len(self.times) - 1)
         return self.ratio + (self.start - self.ratio) * to_come**3
 
@@ -181,9 +181,9 @@ class Constant(Schedule):
     Attributes:
         ratio (float): Share of the weights masked, p in (0, 1).
         begin (int): Time of the first prune. Defaults to 0: before any training.
-        interval (int, optional): Time after which masks are chosen anew at the same ratio.
+        interval (int, optional): Time after which new masks are chosen at the same ratio.
             Defaults to None: never.
-        end (int, optional): Last time at which masks may be chosen anew; None for the end of
+        end (int, optional): Last time at which new masks may be chosen; None for the end of
             training.
 
     Raises:
@@ -205,14 +205,14 @@ class Constant(Schedule):
 
     @property
     def times(self) -> range:
-        """``begin``, and every ``interval`` behind it."""
+        """List ``begin``, and every ``interval`` after it."""
         if self.interval is None:
             return range(self.begin, self.begin + 1)
         return _times(self.begin, self.interval, self.end)
 
 
 def _check_end(end: object, first: int) -> None:
-    """Refuse an end before the first prune, or the second where there must be two."""
+    """Refuse an end before the first prune, or before the second if there must be two."""
     if end is not None and not is_integer(end, first):
         raise ValueError(
             f'end must be an integer that leaves room for a prune at {first}, got {end!r}'

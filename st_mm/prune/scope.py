@@ -15,7 +15,9 @@ from .patterns import Order, Pattern, Unstructured, count
 from .prunable import matches
 
 Shapes = Mapping[str, Sequence[int]]
-Pools = list[tuple[list[str], int]]  # names of the weights of each pool, how many of them go
+Pools = list[
+    tuple[list[str], int]
+]  # names of the weights of each pool, how many of them are dropped
 
 
 @dataclass(frozen=True)
@@ -83,20 +85,20 @@ def in_effect(rules: Sequence[Rule], names: Iterable[str]) -> list[Rule]:
 
 
 def _global(shapes: Shapes, ratio: float) -> Pools:
-    """One threshold over all weights."""
+    """Make one pool: a threshold over all weights."""
     return [(list(shapes), count(ratio, sum(map(prod, shapes.values()))))]
 
 
 def _layer(shapes: Shapes, ratio: float) -> Pools:
-    """The same ratio in each weight."""
+    """Make a pool of each weight, with the same ratio."""
     return [([name], count(ratio, prod(shape))) for name, shape in shapes.items()]
 
 
 def _erk(shapes: Shapes, ratio: float) -> Pools:
-    """Densities after Erdos-Renyi, with kernels (Mocanu 2018, Evci 2020 Section 3).
+    """Make a pool of each weight, by Erdos-Renyi-Kernel (Mocanu 2018, Evci 2020 Section 3).
 
-    A density is proportional to sum(shape) / prod(shape); where that exceeds 1, the weight stays
-    dense and the others make up for it.
+    A density is proportional to sum(shape) / prod(shape). If that is above 1, the weight stays
+    dense and the others are sparser.
     """
     sizes = {name: prod(shape) for name, shape in shapes.items()}
     kept = dict.fromkeys(shapes, 0.0)  # weights that stay, in theory
@@ -109,7 +111,7 @@ def _erk(shapes: Shapes, ratio: float) -> Pools:
             break
         left -= sum(sizes[name] for name in dense)
         sparse = [name for name in sparse if name not in dense]
-    # rounded as running totals, so that all together they are int(ratio * n)
+    # rounded as running totals, so that their sum is int(ratio * n)
     totals = [0.0, *accumulate(sizes[name] - kept[name] for name in shapes)]
     gone = [b - a for a, b in pairwise(count(1, total) for total in totals)]
     return [([name], k) for name, k in zip(shapes, gone, strict=True)]
@@ -123,11 +125,11 @@ SCOPES: dict[str, Callable[[Shapes, float], Pools]] = {
 
 
 def check_scope(scope: str, pattern: Pattern | None) -> None:
-    """Refuse a scope that is none, or that a pattern leaves no choice.
+    """Refuse an unknown scope, or one that a pattern does not allow.
 
     Args:
         scope (str): Name of a scope.
-        pattern (Pattern, optional): Which weights go together.
+        pattern (Pattern, optional): Which weights are dropped together.
 
     Raises:
         ValueError: If there is no such scope, or the pattern drops the same share everywhere.
@@ -153,18 +155,18 @@ def choose(
     """Choose the weights that stay.
 
     Args:
-        scores (Mapping[str, Tensor]): Scores by weight name, of any sign.
+        scores (Mapping[str, Tensor]): Scores by weight name; they may be negative.
         ratio (float): Share to drop, in [0, 1].
         scope (str): ``'global'`` drops what is lowest in the whole network (published),
             ``'layer'`` the same share of each weight, ``'erk'`` less of small weights
             (Erdos-Renyi-Kernel). Defaults to ``'global'``.
         rules (Sequence[Rule]): Exceptions by weight name; the first that matches counts.
             Defaults to none.
-        pattern (Pattern, optional): Which weights go together; what does not fit it stays dense
-            and is not counted. Defaults to None: each by itself.
-        masked (Mapping[str, tuple[Tensor, Tensor]], optional): What is masked (bool) and the
-            values behind it, by weight name (:meth:`~st_mm.prune.Masks.masked`): these go before
-            all others, those of the smallest values first. Defaults to None: nothing is.
+        pattern (Pattern, optional): Which weights are dropped together. A weight that it does not
+            fit stays dense and is not counted. Defaults to None: each by itself.
+        masked (Mapping[str, tuple[Tensor, Tensor]], optional): What is masked (bool) and its
+            latent values, by weight name (:meth:`~st_mm.prune.Masks.masked`). These are dropped
+            before all others, from the smallest value up. Defaults to None: nothing is masked.
         share (float): Share of its final ratio that the schedule has reached, in [0, 1]: the
             rules' own ratios are multiplied by it. Defaults to 1.
         layouts (Mapping[str, Layout], optional): Layouts of the weights whose first dimension is
@@ -228,8 +230,8 @@ def _order(
 def lowest(scores: Mapping[str, Tensor], ratio: float) -> dict[str, Tensor]:
     """Build the masks that drop the lowest scores of the whole network.
 
-    With n scores and k = int(ratio * n), everything up to the k-th smallest score goes, ties
-    included (the published threshold).
+    With n scores and k = int(ratio * n), everything up to the k-th smallest score is dropped,
+    equal scores too (the published threshold).
 
     Args:
         scores (Mapping[str, Tensor]): Scores by weight name.

@@ -1,11 +1,11 @@
-"""Pruning criteria: how much each weight matters; one pure function each.
+"""Pruning criteria: how much each weight matters. Each is a pure function.
 
 A criterion is any function ``score(weights, evidence, **options)`` of the weights by name and of an
-:class:`Evidence`, that gives scores of the weights' shapes: the higher, the more the weight is
-worth keeping. Scores may be negative. It leaves weights and model alone, and gives the same on
-every rank.
+:class:`Evidence`. It returns scores of the weights' shapes; weights with higher scores are kept.
+Scores may be negative. The function does not change weights or model, and returns the same on every
+rank.
 
-One's own plugs in by its name, from a module in ``custom_imports``::
+To add one, register it by its name in a module of ``custom_imports``::
 
     @SCORES.register_module()
     def fisher(weights, evidence):
@@ -69,10 +69,10 @@ def magnitude(weights: Weights, evidence: Evidence | None = None) -> dict[str, T
 def snip(weights: Weights, evidence: Evidence) -> dict[str, Tensor]:
     """Score by |w * g|, the connection sensitivity (SNIP, Lee et al., ICLR 2019).
 
-    g is the gradient of the mean loss over all batches, so that the score is the published one for
-    a single large batch, however its samples are dealt to batches and ranks (but for the
-    statistics of BN). The sum of |w * g| over small batches would grow with the noise of their
-    gradients. The published division by the sum of all scores changes no order and is left out.
+    g is the gradient of the mean loss over all batches. So the score is the published one for a
+    single large batch, for any number of batches and ranks (except for the statistics of BN). The
+    sum of |w * g| over small batches would grow with the noise of their gradients. The published
+    division by the sum of all scores does not change the order, and is left out.
 
     Args:
         weights (Mapping[str, Tensor]): Weights by name.
@@ -87,9 +87,9 @@ def snip(weights: Weights, evidence: Evidence) -> dict[str, Tensor]:
 def movement(weights: Weights, evidence: Evidence) -> dict[str, Tensor]:
     """Score by -w * g, how fast descent moves a weight away from zero (Sanh et al. 2020).
 
-    A step of -g changes |w| by -sign(w) * g: weights that it makes larger score above zero.
-    Published is the sum over the steps of a training; here g is the mean gradient over the
-    batches at the present weights.
+    A step of -g changes |w| by -sign(w) * g, so weights that become larger score above zero. The
+    published score is a sum over the steps of a training. Here g is the mean gradient over the
+    batches, at the present weights.
 
     Args:
         weights (Mapping[str, Tensor]): Weights by name.
@@ -110,20 +110,20 @@ def grasp(
 ) -> dict[str, Tensor]:
     """Score by w * Hg, what a weight adds to the gradient flow (GraSP, Wang et al., ICLR 2020).
 
-    To remove a weight w_q is a step of -w_q along its axis, and changes the gradient flow |g|^2 by
-    about -2 w_q (Hg)_q. The weights whose removal raises the flow most go first: those of the
-    largest -w * Hg, as in the published code. So the score to keep by is w * Hg.
+    Removing a weight w_q is a step of -w_q along its axis, and changes the gradient flow |g|^2 by
+    about -2 w_q (Hg)_q. Weights whose removal raises the flow most are dropped first: those with
+    the largest -w * Hg, as in the published code. So the score is w * Hg.
 
-    g and H are those of the weights that are scored, without exact zeros: masked weights have no
-    part in the flow of the network that trains on.
+    g and H are those of the scored weights, without exact zeros: masked weights are not part of the
+    flow of the network that continues to train.
 
-    The paper divides the logits by a temperature of 200. To divide the loss instead would scale
-    all scores alike, so the layers that give the logits have to be named.
+    The authors divide the logits by a temperature of 200. A division of the loss would scale all
+    scores by the same factor, so the layers that compute the logits must be named.
 
     Args:
         weights (Mapping[str, Tensor]): Weights by name.
         evidence (Evidence): Where the derivatives come from.
-        temperature (float): What logits are divided by; published is 200. Defaults to 1.
+        temperature (float): Divisor of the logits; published is 200. Defaults to 1.
         logits (str, optional): Shell pattern of the layers whose outputs are the logits, like
             ``'decode_head.conv_seg'``. Defaults to None: the loss as it is.
 
@@ -131,7 +131,7 @@ def grasp(
         dict[str, Tensor]: Scores of either sign, of the weights' shapes.
 
     Raises:
-        ValueError: If the temperature is not positive, or its layers are not named or not found.
+        ValueError: If the temperature is not positive, or the layers are not named or not found.
     """
     with _tempered(evidence.model, temperature, logits):
         gradients = evidence.gradients(weights)
@@ -184,15 +184,15 @@ def synflow(weights: Weights, evidence: Evidence) -> dict[str, Tensor]:
     """Score by |w| * dR/d|w| / R, the share of the flow through a weight (Tanaka et al. 2020).
 
     R is the sum of the outputs of the network of magnitudes for a picture of ones, with norms and
-    biases as :meth:`Evidence.flow` says. Scores sum up to 1 in every layer that all paths cross.
-    One round at a high ratio may empty a layer; published are 100 (:func:`iterate`).
+    biases as in :meth:`Evidence.flow`. The scores of a layer that all paths cross have the sum 1.
+    One round at a high ratio may empty a layer; the authors use 100 rounds (:func:`iterate`).
 
     Args:
         weights (Mapping[str, Tensor]): Weights by name.
         evidence (Evidence): With an ``input_shape``; its batches are not used.
 
     Returns:
-        dict[str, Tensor]: Scores of the weights' shapes, float64; non-negative, but behind layers
+        dict[str, Tensor]: Scores of the weights' shapes, float64; negative only after layers
         with negative outputs.
     """
     slopes = evidence.flow(weights)

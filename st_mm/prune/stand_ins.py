@@ -1,4 +1,4 @@
-"""Running a model on stand-ins of its tensors: what a pass beside training leaves as it was."""
+"""Running a model on copies of its tensors, so that a pass does not change the training."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ Weights = Mapping[str, Tensor]
 
 
 def parameters_of(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters of a model under each of their names, should they have several."""
+    """Collect the parameters of a model under each of their names; some have several."""
     return dict(model.named_parameters(remove_duplicate=False))
 
 
 def leaves_for(model: nn.Module, values: Weights) -> tuple[dict[str, Tensor], dict[int, Tensor]]:
-    """Make values of a model's parameters something to differentiate by.
+    """Make values of a model's parameters into tensors that require gradients.
 
     Args:
         model (nn.Module): The model.
@@ -36,7 +36,7 @@ def leaves_for(model: nn.Module, values: Weights) -> tuple[dict[str, Tensor], di
 
 @contextmanager
 def as_it_was(model: nn.Module) -> Iterator[None]:
-    """Give modes, requires_grad and random generators back; SyncBN acts as BN meanwhile."""
+    """Restore modes, requires_grad and random generators at the end; SyncBN acts as BN."""
     modes = [(module, module.training) for module in model.modules()]
     # the `train` of mm backbones freezes stages
     trainable = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
@@ -56,13 +56,13 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
 
 
 def over_ranks(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Mean over all ranks, checked."""
+    """Average over all ranks, and check the result."""
     for name, tensor in tensors.items():
         if tensor.numel():
             all_reduce(tensor, 'mean')
         if not tensor.isfinite().all():
             raise ValueError(
-                f"what '{name}' is to be scored by is not finite: the loss or the weights have "
+                f"the data to score '{name}' by are not finite: the loss or the weights have "
                 'become infinite or nan; score before they do, or lower the learning rate'
             )
     return tensors

@@ -269,7 +269,7 @@ def test_min_per_channel(problem, least, permille) -> None:
     k = permille * total // 1000
     may_go = total - sum(len(scores[name]) * n for name, n in bound.items())
     if k > may_go:
-        with pytest.raises(ValueError, match=f'^{k} of {total} weights .* lets {may_go} go'):
+        with pytest.raises(ValueError, match=f'^{k} of {total} weights .* allows {may_go}:'):
             choose(scores, permille / 1000, rules=rules, masked=masked)
         return
     masks = choose(scores, permille / 1000, rules=rules, masked=masked)

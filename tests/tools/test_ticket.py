@@ -227,7 +227,7 @@ def _without_config(ticket: dict, path: Path) -> None:
     ('make', 'message'),
     [
         (_no_checkpoint, 'not a checkpoint'),
-        (_no_mm_checkpoint, 'no mm checkpoint'),
+        (_no_mm_checkpoint, 'not an mm checkpoint'),
         (_without_config, 'no config'),
         (_of_another_network, "tensor 'decode_head.conv_seg.weight'"),
         (_edited, "for 'neck.block'"),
