@@ -19,22 +19,22 @@ HELD = 'held'  # in the record of the hook: what came with the ticket, if not ev
 
 @HOOKS.register_module()
 class FixedMaskHook(MaskHook):
-    """Hold the masks of a ticket through a training (retraining and transfer, paper Section 3.3).
+    """Hold the masks of a ticket (retraining: paper Section 3.2, transfer: paper Section 3.3).
 
-    The masks are those of the ticket that ``load_from`` brings, or that the model is initialized as
-    (:class:`~st_mm.rewind.TicketInit`); a checkpoint without a record is masked where its weights
-    are exact zeros. What did not come with the ticket is dense, unless a pruning hook beside this
-    one prunes it; that one leaves alone what is held here, its dense layers too.
+    The masks are those of the ticket in ``load_from``, or of the ticket that initializes the model
+    (:class:`~st_mm.rewind.TicketInit`). If a checkpoint has no record, its exact zeros are the
+    masked weights. Weights that did not come with the ticket are dense, unless the config has a
+    pruning hook too. That hook does not change what is held here, not even dense layers.
 
     Args:
-        shuffle (bool): Whether to mask as many weights of every layer at random places instead (the
-            paper's "ST w/ RP"). Defaults to False.
+        shuffle (bool): Whether to mask as many weights of every layer at random places instead
+            ("ST w/ RP" in the paper's Tables 7 and 8). Defaults to False.
         seed (int): Seed of the random places. Defaults to 0.
         skip (Sequence[str]): Shell patterns of weight names that are not masked. Defaults to none.
 
     Raises:
-        ValueError: If there is no ticket, nothing in it is masked, or it masks what has to be dense
-            in the model.
+        ValueError: If there is no ticket, nothing in it is masked, or it masks weights that must be
+            dense in the model.
     """
 
     priority = 41  # before the hook that prunes what is not held here
@@ -50,7 +50,7 @@ class FixedMaskHook(MaskHook):
         return dict(shuffle=self.shuffle, seed=self.seed, skip=list(self.skip))
 
     def before_train(self, runner: Runner) -> None:
-        """Look up what was held before an interruption, then take the masks over."""
+        """Look up what was held before an interruption, then take the masks."""
         state = RunState.of(runner)
         if resumed(runner):
             held = state.ticket.config.get(type(self).__name__, {}).get(HELD)

@@ -1,4 +1,4 @@
-"""Random masks of the same density in every layer: the paper's control "ST w/ RP" (Table 7)."""
+"""Random masks of the same density in every layer: the control "ST w/ RP" (paper Table 7)."""
 
 from collections.abc import Mapping
 
