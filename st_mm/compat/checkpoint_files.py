@@ -42,8 +42,10 @@ def check_checkpoint_files() -> None:
                 f'{where} is not a checkpoint that can be read: {reason(error)}'
             ) from error
         if isinstance(checkpoint, dict):
-            if isinstance(meta := checkpoint.get('meta'), dict):
-                meta.pop('config', None)
+            meta = checkpoint.get('meta', {})
+            if not isinstance(meta, dict):
+                raise ValueError(f'{where} is no mm checkpoint: its meta is not a dict')
+            meta.pop('config', None)
             if 'state_dict' in checkpoint:
                 check_dense(checkpoint['state_dict'], where)
         return checkpoint

@@ -107,7 +107,10 @@ class AtomicBlock(TicketModule, BaseModule):
         """Sum up the paths of the kernels, before the last BN."""
         if not self.expand.out_channels:
             height, width = (-(-size // self.stride) for size in x.shape[-2:])
-            return self._touch_empty(x.new_zeros(x.shape[0], self.out_channels, height, width))
+            empty = x.new_zeros(x.shape[0], self.out_channels, height, width)
+            if self.project.bias is not None:  # where mmcv has fused the BN into the projection
+                empty = empty + self.project.bias[:, None, None]
+            return self._touch_empty(empty)
         hidden = self.expand_bn(self.expand(x))  # (B, units, H, W)
         widths = list(self.unit_groups().values())
         # ReLU after the split: its output is dense, so that no convolution has to copy it

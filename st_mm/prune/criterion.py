@@ -61,6 +61,11 @@ class Criterion:
         Raises:
             ValueError: If a name is unknown or an argument out of its range.
         """
+        if not isinstance(score, str | Mapping):
+            raise ValueError(f"score must be a name, or a dict with a 'type', got {score!r}")
+        whole = isinstance(rules, Sequence) and not isinstance(rules, str)
+        if not whole or not all(isinstance(rule, Mapping) for rule in rules):
+            raise ValueError(f'rules must be a list of dicts, got {rules!r}')
         options: dict[str, Any] = dict(type=score) if isinstance(score, str) else dict(score)
         name = options.pop('type', None)
         if name not in SCORES.module_dict:

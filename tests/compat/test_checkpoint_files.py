@@ -62,6 +62,12 @@ def test_what_is_not_a_weight(tmp_path, value, match) -> None:
         load_checkpoint(ToyModel(), path)
 
 
+def test_a_meta_that_is_not_a_dict(tmp_path) -> None:
+    path = save(tmp_path, ToyModel().state_dict(), meta=torch.ones(1))
+    with pytest.raises(ValueError, match=r'file\.pth is no mm checkpoint'):
+        load_checkpoint(ToyModel(), path)
+
+
 def test_infinite_values_of_the_model_itself(tmp_path) -> None:
     """A mask of attention, say."""
     model = ToyModel()

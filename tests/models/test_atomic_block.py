@@ -6,11 +6,13 @@ import re
 
 import pytest
 import torch
+from mmcv.cnn.utils import fuse_conv_bn
 from mmengine.runner import load_checkpoint
 from torch import nn
 from torch.nn import functional as F
 
 from st_mm.models import AtomicBlock, TokenMixer
+from st_mm.search import shrink
 from st_mm.units import UnitOwner
 from st_mm.units.loading import set_widths
 
@@ -454,3 +456,16 @@ def test_autograd_after_load_with_gradients_left() -> None:
     block(torch.randn(2, 4, 8, 8)).square().mean().backward()
     optimizer.step()
     assert all(p.grad.shape == p.shape for p in block.parameters())
+
+
+@pytest.mark.parametrize('share', [0.5, 1])
+def test_fused_norms_change_nothing(share) -> None:
+    """``mmcv.cnn.utils.fuse_conv_bn``, as mm's benchmarks call it: a block without units too."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), AtomicBlock(8, 8)).eval()
+    norm = model[1].project_bn
+    nn.init.normal_(norm.bias)
+    norm.running_mean.normal_()
+    shrink(model, {'1': torch.arange(96) < 96 * share})
+    picture = torch.rand(1, 3, 16, 16)
+    fused = fuse_conv_bn(copy.deepcopy(model))
+    assert (fused(picture) - model(picture)).abs().max() < 1e-5
