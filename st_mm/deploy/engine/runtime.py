@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class Engine:
         if not Path(path).is_file():
             raise FileNotFoundError(f'there is no weights file {path}')
         self.threads = threads
+        self._lock = threading.Lock()  # calls share the engine's memory
         self._library = _load(build_library())
         error = ctypes.create_string_buffer(256)
         self._engine = self._library.st_open(os.fsencode(path), error, len(error))
@@ -59,16 +61,14 @@ class Engine:
                 f'pictures must be (B, {self.channels}, H, W), got {tuple(pictures.shape)}'
             )
         batch, _, height, width = pictures.shape
-        outputs = [
-            np.empty((batch, *self._shape(i, height, width)), np.float32)
-            for i in range(self._library.st_outputs(self._engine))
-        ]
-        places = (ctypes.c_void_p * len(outputs))(*(output.ctypes.data for output in outputs))
-        self._check(
-            self._library.st_run(
-                self._engine, pictures.ctypes.data, batch, height, width, places, self.threads
-            )
-        )
+        with self._lock:
+            outputs = [
+                np.empty((batch, *self._shape(i, height, width)), np.float32)
+                for i in range(self._library.st_outputs(self._engine))
+            ]
+            places = (ctypes.c_void_p * len(outputs))(*(output.ctypes.data for output in outputs))
+            size = batch, height, width
+            self._call('st_run', pictures.ctypes.data, *size, places, self.threads)
         shaped = []
         for output, rank in zip(outputs, self.metadata['ranks'], strict=True):
             shaped.append(output.reshape(output.shape[:2]) if rank == 2 else output)
@@ -94,25 +94,20 @@ class Engine:
                 f'a picture must be (H, W, 3) of uint8, got {picture.shape} of {picture.dtype}'
             )
         labels = np.empty(picture.shape[:2], np.uint8)
-        self._check(
-            self._library.st_segment(
-                self._engine,
-                picture.ctypes.data,
-                *picture.shape[:2],
-                labels.ctypes.data,
-                self.threads,
-            )
-        )
+        with self._lock:
+            places = picture.ctypes.data, *picture.shape[:2], labels.ctypes.data
+            self._call('st_segment', *places, self.threads)
         return labels
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        """Call one function of the library; raise what it says."""
+        if getattr(self._library, name)(self._engine, *arguments):
+            raise ValueError(self._library.st_error(self._engine).decode())
 
     def _shape(self, output: int, height: int, width: int) -> tuple[int, int, int]:
         shape = (ctypes.c_int * 3)()
-        self._check(self._library.st_output_shape(self._engine, output, height, width, shape))
+        self._call('st_output_shape', output, height, width, shape)
         return shape[0], shape[1], shape[2]
-
-    def _check(self, code: int) -> None:
-        if code:
-            raise ValueError(self._library.st_error(self._engine).decode())
 
     def __del__(self) -> None:
         if getattr(self, '_engine', None):
