@@ -1,4 +1,4 @@
-"""Files that are never half there: written beside their place, then moved into it; read whole."""
+"""Files that are never incomplete: written next to their place, then moved there."""
 
 import os
 import stat
@@ -13,11 +13,11 @@ from mmengine.fileio.backends import register_backend
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a file that a kill at any moment leaves as it was, or as it shall be.
+    """Write a file so that a kill at any moment leaves the old content or the new one.
 
     Args:
-        path (str | Path): Where the file belongs; its folder is made if need be. A link stays,
-            and its target is written; a device or a pipe is opened, as it cannot be replaced.
+        path (str | Path): The file; its folder is made if needed. A link stays, and its target
+            is written; a device or a pipe is opened, as it cannot be replaced.
         data (bytes): Its content.
     """
     if is_special(path):
@@ -40,7 +40,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
 
 def _mode_of(path: Path) -> int:
-    """The mode of a file, or the one that a new file gets."""
+    """Return the mode of a file, or that of a new file."""
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
@@ -50,7 +50,7 @@ def _mode_of(path: Path) -> int:
 
 
 def is_special(path: str | Path) -> bool:
-    """Whether a path is there and is a device, a pipe or a socket."""
+    """Check whether a path exists and is a device, a pipe or a socket."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
@@ -64,13 +64,13 @@ def check_output(
     """Refuse an output that would replace an input, or an existing file, before any work is done.
 
     Args:
-        path (str | Path): Where the output shall go.
-        inputs (Iterable[str | Path | None]): Files that are read; None stands for none. Defaults
+        path (str | Path): The output.
+        inputs (Iterable[str | Path | None]): Files that are read; None is ignored. Defaults
             to none.
         force (bool): Whether another existing file may be replaced. Defaults to False.
 
     Raises:
-        FileExistsError: If it would.
+        FileExistsError: If it would replace one.
         IsADirectoryError: If the path is a folder.
     """
     path = Path(path)
@@ -118,7 +118,7 @@ class AtomicLocalBackend(LocalBackend):
         write_atomically(filepath, obj.encode(encoding))
 
     def remove(self, filepath: str | Path) -> None:
-        """Remove a file; a checkpoint goes after the next one has been written beside it."""
+        """Remove a file; a checkpoint is removed after the next one has been written."""
         path = Path(filepath).absolute()
         if path.suffix == '.pth':
             self.going.setdefault(path.parent, []).append(path)

@@ -25,7 +25,7 @@ def printable(text: object, longest: int = 2000) -> str:
 def reason(error: BaseException) -> str:
     """What an error says, in one line.
 
-    torch answers a file that it does not read with a page about trust; the reason stands in it.
+    torch answers a file that it does not read with a page about trust; the reason is in it.
 
     Args:
         error (BaseException): What a loader has raised.

@@ -84,7 +84,7 @@ class TicketInit:
     """Initialize a model, or a part of it, as a ticket: ``init_cfg=dict(type='Ticket', ...)``.
 
     In a model of another task or data set it takes what they share (:func:`~st_mm.transfer.match`),
-    and says so in a table. What it takes goes on with the model, so that ``FixedMaskHook`` holds
+    and says so in a table. The model keeps what it takes, so that ``FixedMaskHook`` holds
     its masks. The files are read whenever a training starts, a resumed one too, as those of
     ``Pretrained`` are.
 
@@ -142,7 +142,7 @@ class TicketInit:
 
 
 def _initialized_by_it_alone(module: nn.Module) -> bool:
-    """Whether a part of a model has no other way of initialization beside the ticket."""
+    """Check whether the ticket is the only initialization of a part of a model."""
     config = getattr(module, 'init_cfg', None)
     return not isinstance(module, BaseModel) and not (isinstance(config, list) and config[1:])
 
@@ -166,6 +166,6 @@ def read_ticket(path: str | Path) -> Ticket:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no checkpoint, or has no record.
+        ValueError: If it is not a checkpoint, or has no record.
     """
     return read_record(load_checkpoint(path), path)

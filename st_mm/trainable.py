@@ -25,7 +25,7 @@ def optimized(optimizers: Iterable[Optimizer]) -> frozenset[int]:
 
     Returns:
         frozenset[int]: ``id`` of each parameter in their groups. Those of a group whose learning
-        rate is 0 by its multiplier, beside others that learn, are not among them.
+        rate is 0 by its multiplier, while others learn, are not among them.
     """
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     still = [group for group in groups if not _rate(group)]

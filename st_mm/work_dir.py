@@ -1,4 +1,4 @@
-"""The rules of a work dir: which checkpoint a training goes on from, and what a kill leaves."""
+"""The rules of a work dir: which checkpoint a training continues from, and what a kill leaves."""
 
 import os
 import re
@@ -81,7 +81,7 @@ def read_note(work_dir: str | Path) -> str:
 
 
 def furthest_checkpoint(work_dir: str | Path) -> Path | None:
-    """Find the checkpoint of a training that is furthest on, by what stands in it.
+    """Find the checkpoint of a training that is furthest on, by its contents.
 
     Args:
         work_dir (str | Path): Work dir of a run. Checkpoints have mmengine's names, such as
@@ -115,18 +115,18 @@ def furthest_checkpoint(work_dir: str | Path) -> Path | None:
 
 
 def has_checkpoint(work_dir: str | Path) -> bool:
-    """Whether there may be something to resume from: a note, or what looks like a checkpoint."""
+    """Tell whether there may be something to resume from: a note, or a checkpoint by name."""
     folder = Path(work_dir)
     return os.path.lexists(folder / NOTE) or any(map(_number_in, folder.glob('*.pth')))
 
 
 def _number_in(path: Path) -> re.Match[str] | None:
-    """What mmengine's names of checkpoints say: the unit of time, and the number."""
+    """Read the unit of time and the number from mmengine's name of a checkpoint."""
     return re.fullmatch(r'(epoch|iter)_(\d+)\.pth', path.name)
 
 
 def _meta_of(path: Path) -> dict[str, Any]:
-    """The meta of a checkpoint of a training; empty for another file. Tensors stay in the file."""
+    """Read the meta of a training's checkpoint; empty for another file. Tensors are not read."""
     check_checkpoint(path)
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
@@ -152,7 +152,7 @@ class WorkDirLock:
         """Take the lock.
 
         Args:
-            work_dir (str | Path): Made if need be.
+            work_dir (str | Path): Made if needed.
 
         Raises:
             BlockingIOError: If another process has it.

@@ -162,7 +162,7 @@ def _places(names: Sequence[str]) -> list[Place]:
 
 
 def _name_grid(axis: Any, names: Sequence[str], places: Sequence[Place]) -> None:
-    """Say above the columns what they are, and beside the rows at which resolution."""
+    """Write what the columns are above them, and the resolution next to the rows."""
     named: dict[tuple[str, str], float] = {}
     rows = set()
     for name, place in zip(names, places, strict=True):

@@ -1,4 +1,4 @@
-"""Fixes at run time, for mm packages older than the torch beside them.
+"""Fixes at run time, for mm packages that are older than torch.
 
 Each is a file of its own that does nothing where it is not needed. ``st_mm`` applies them
 when it is imported, which a config's ``custom_imports`` does early enough for mim and mm's tools.

@@ -161,7 +161,7 @@ def _run(
 
 
 class _Part(nn.Module):
-    """A head beside the model that it belongs to, so that the names of the model hold."""
+    """A head together with its model, so that names are those of the model."""
 
     def __init__(self, model: nn.Module, head: nn.Module) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from .validation import check_masked, check_record
 
 KEY = 'ticket'  # where the record lives in the meta of a checkpoint
 RECORD = 'ticket_record'  # attribute of a module that was initialized as a ticket
-LATENT = 'latent_weights'  # entry of a checkpoint: values behind the masks, live and EMA
+LATENT = 'latent_weights'  # entry of a checkpoint: values of the masked weights, live and EMA
 LIBRARIES = ('torch', 'mmengine', 'mmcv', 'mmsegmentation', 'mmpose', 'mmpretrain')
 
 Units = dict[str, dict[str, list[int]]]

@@ -63,7 +63,7 @@ class Transfer:
 
     @property
     def whole(self) -> bool:
-        """Whether everything is taken and nothing is left: the same task goes on."""
+        """Tell whether everything is taken and nothing is left: the task stays the same."""
         return not self.loose and not any(part.new or part.left for part in self.parts)
 
     def restrict(self, ticket: Ticket) -> Ticket:

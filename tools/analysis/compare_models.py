@@ -29,7 +29,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Build the reference networks of each task from the configs of mmpretrain, '
         'mmseg, mmpose and st_mm, count their parameters and MACs (multiply-adds, auxiliary heads '
-        'left out), and list them beside what was published. Nothing is downloaded.',
+        'left out), and list them next to what was published. Nothing is downloaded.',
         epilog='example: python tools/analysis/compare_models.py --task cityscapes --plot '
         'cityscapes.png. Exit codes: 0 done, 1 a file could not be written, 2 wrong arguments or '
         'a network that cannot be counted.',

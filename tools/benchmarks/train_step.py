@@ -109,7 +109,7 @@ def measure(options: argparse.Namespace, work_dir: Path, console: Console) -> di
 
 
 def show(figures: dict) -> Table:
-    """The figures beside their targets."""
+    """The figures next to their targets."""
     caption = ', '.join(f'{name} {value}' for name, value in figures['conditions'].items())
     table = Table('', 'figure', 'target', 'medians', caption=caption)
     table.columns[1].justify = table.columns[2].justify = 'right'

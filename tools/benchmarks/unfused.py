@@ -23,7 +23,7 @@ class MaskedConv2d(nn.Conv2d):
 class UnfusedBlock(nn.Module):
     """The function of an AtomicBlock in the published form; exact zeros become masks.
 
-    ``sum over kernels of project(relu(bn(depthwise(relu(bn(expand(x)))))))``, one BN behind it.
+    ``sum over kernels of project(relu(bn(depthwise(relu(bn(expand(x)))))))``, then one BN.
     """
 
     def __init__(self, block: AtomicBlock) -> None:

@@ -117,7 +117,7 @@ def _apply_masks(published: Mapping[str, Tensor]) -> Converted:
 
 
 def _branches_per_stage(published: Mapping[str, Tensor]) -> dict[int, int]:
-    """Number of parallel branches behind each fusion.
+    """Number of parallel branches after each fusion.
 
     Every branch but the first has a stride-2 path into it, which keeps its residual convolution
     even if the search emptied all of the branch.

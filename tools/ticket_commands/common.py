@@ -20,7 +20,7 @@ EPILOG = """\
 examples:
 {examples}
 {note}
-Exit codes: 0 done, 1 a file could not be written, 2 wrong arguments or a file that is no mm
+Exit codes: 0 done, 1 a file could not be written, 2 wrong arguments or a file that is not an mm
 checkpoint, contradicts itself, or does not fit the command.
 """
 NOT_RUN = """
