@@ -7,9 +7,16 @@ Each other private member that st_mm uses has one place too: the fixes in :mod:`
 ``tests/test_contract.py`` names them all: a new mmengine or torch fails there first.
 """
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
 from mmengine.model import BaseAveragedModel
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
+from mmengine.visualization import BaseVisBackend, LocalVisBackend, Visualizer
+from torch.utils import checkpoint as checkpointing
 
 
 def load_from(runner: Runner) -> str | None:
@@ -51,3 +58,63 @@ def refresh_average(average: BaseAveragedModel) -> None:
     """
     if average.update_buffers:
         average.avg_parameters = average.module.state_dict()
+
+
+def vis_backends(visualizer: Visualizer) -> Iterable[BaseVisBackend]:
+    """The backends that a visualizer writes to."""
+    return list(visualizer._vis_backends.values())
+
+
+def local_folder(backend: BaseVisBackend) -> Path | None:
+    """The folder of the backend that writes ``scalars.json``; None for another backend."""
+    return Path(backend._save_dir) if isinstance(backend, LocalVisBackend) else None
+
+
+@contextmanager
+def checkpoints_for_grad() -> Iterator[None]:
+    """Let ``torch.autograd.grad`` go through what a model recomputes (gradient checkpointing).
+
+    The reentrant kind refuses that; it is computed as the other kind meanwhile, however the model
+    has imported ``checkpoint``.
+    """
+    with _replaced('CheckpointFunction', _NotReentrant):
+        yield
+
+
+class _NotReentrant:
+    @staticmethod
+    def apply(function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
+        return checkpointing.checkpoint(
+            function, *args, use_reentrant=False, preserve_rng_state=preserve
+        )
+
+
+@contextmanager
+def without_checkpoints() -> Iterator[None]:
+    """Let a model keep what it would recompute: a mode of torch functions ends before backward."""
+    with (
+        _replaced('CheckpointFunction', _Inline),
+        _replaced('_checkpoint_without_reentrant_generator', _nothing_around),
+    ):
+        yield
+
+
+class _Inline:
+    @staticmethod
+    def apply(function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
+        return function(*args)
+
+
+def _nothing_around(*_: Any, **__: Any) -> Iterator[None]:
+    yield  # between what torch does before a forward and after it
+
+
+@contextmanager
+def _replaced(name: str, stand_in: Any) -> Iterator[None]:
+    """Replace a global name of ``torch.utils.checkpoint``, which ``checkpoint`` looks up there."""
+    original = getattr(checkpointing, name)
+    setattr(checkpointing, name, stand_in)
+    try:
+        yield
+    finally:
+        setattr(checkpointing, name, original)

@@ -15,8 +15,10 @@ from mmengine.hooks import EMAHook
 from mmengine.model import BaseModel, BaseModule, ExponentialMovingAverage
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 from torch import nn
 from torch.nn.modules import module as torch_module
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from st_mm import private
@@ -164,3 +166,29 @@ def test_torch_works_on_lists_of_tensors(name) -> None:
     result = function(ones, *lists)
     values = dict(add=3.0, add_=3.0, addcdiv_=2.0, addcmul_=5.0, mul_=2.0, sqrt_=1.0)
     assert all(bool((t == values[name]).all()) for t in result or ones)
+
+
+@pytest.mark.parametrize('reentrant', [True, False])
+def test_torch_recomputes_by_names_that_can_be_replaced(reentrant) -> None:
+    calls = []
+
+    def twice(x: torch.Tensor) -> torch.Tensor:
+        calls.append(x)
+        return x.square() * 2
+
+    x = torch.ones(2, requires_grad=True)
+    for around, number in ((private.checkpoints_for_grad, 2), (private.without_checkpoints, 1)):
+        calls.clear()
+        with around():
+            y = checkpoint(twice, x, use_reentrant=reentrant).sum()
+            [slope] = torch.autograd.grad(y, [x])
+        assert slope.tolist() == [4, 4]
+        assert len(calls) == number, f'private.{around.__name__} replaces names in torch.utils'
+
+
+def test_a_visualizer_tells_its_backends_and_their_folders(tmp_path) -> None:
+    visualizer = Visualizer(
+        vis_backends=[dict(type='LocalVisBackend')], save_dir=str(tmp_path), name=str(tmp_path)
+    )
+    [backend] = private.vis_backends(visualizer)
+    assert private.local_folder(backend) == tmp_path / 'vis_data', 'hooks.event_log writes there'

@@ -9,8 +9,10 @@ from mmengine.dist import all_reduce
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from st_mm.measure.tracing import eval_mode
 from st_mm.trainable import adapting_norms
+
+from .no_trace import no_trace
+from .training_mode import trains_without_dropout
 
 
 @torch.no_grad()
@@ -22,9 +24,10 @@ def recalibrate(
 ) -> int:
     """Replace running statistics by their plain average over some batches.
 
-    During this, everything but the BN layers is in eval mode, so that the statistics are those of
-    the network that will be evaluated. They are averaged over all ranks. At the end, modes and
-    momenta are as before; a norm that no batch reaches keeps its statistics, and so does one
+    The forward is that of training, of which some networks want other outputs than of evaluation,
+    but without dropout, so that the statistics are those of the network that will be evaluated.
+    They are averaged over all ranks. At the end, all else is as before, whatever a loss may keep:
+    queues, averages, counters. A norm that no batch reaches keeps its statistics, and so does one
     whose statistics training does not adapt.
 
     Args:
@@ -46,10 +49,13 @@ def recalibrate(
         for name, module in model.named_modules()
         if name in names and isinstance(module, _BatchNorm) and module.num_features
     ]
+    if not norms:
+        return 0
+    statistics = [tensor for norm in norms for tensor in norm.buffers(recurse=False)]
     count = 0
-    with ExitStack() as stack:
+    with no_trace(models, but=statistics), ExitStack() as stack:
         for model in models:
-            stack.enter_context(eval_mode(model))
+            stack.enter_context(trains_without_dropout(model))
         for norm in norms:
             stack.enter_context(_averaging(norm))
         for batch in batches:

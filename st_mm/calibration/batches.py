@@ -42,8 +42,12 @@ def calibration_batches(
         yield model.data_preprocessor(samples, training=True)
 
 
+def training_forward(model: Any, batch: Any) -> Any:
+    """Run an mm model on a preprocessed batch, as training does."""
+    return model(**batch, mode='loss') if isinstance(batch, dict) else model(*batch, mode='loss')
+
+
 def training_loss(model: Any, batch: Any) -> Tensor:
-    """Compute the training loss of an mm model on a preprocessed batch: the sum of its parts."""
-    losses = model(**batch, mode='loss') if isinstance(batch, dict) else model(*batch, mode='loss')
-    loss: Tensor = model.parse_losses(losses)[0]
+    """The loss of an mm model on a preprocessed batch, as training has it: all its parts summed."""
+    loss: Tensor = model.parse_losses(training_forward(model, batch))[0]
     return loss

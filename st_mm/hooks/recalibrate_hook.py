@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from st_mm.calibration import calibration_batches, recalibrate, training_loss
+from st_mm.calibration import calibration_batches, recalibrate, training_forward
 from st_mm.calibration.random_state import frozen_random_state
 from st_mm.trainable import adapting_norms
 
@@ -57,7 +57,7 @@ class RecalibrateHook(Hook):
             seed = seed_at(runner, iteration)
             loader = runner.train_dataloader
             drawn = calibration_batches(live, loader, batches, seed)
-            recalibrate(models, drawn, training_loss, adapting_norms(live))
+            recalibrate(models, drawn, training_forward, adapting_norms(live))
         for ema in shared:
             for ours, theirs in zip(live.buffers(), ema.module.buffers(), strict=True):
                 ours.data.copy_(theirs.data)

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from mmengine.dist import get_rank
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from st_mm.calibration.random_state import seed_everything
+from st_mm.private import checkpoints_for_grad
 
 from .flow import flow_slopes
-from .stand_ins import Weights, as_it_was, leaves_for, over_ranks, parameters_of
+from .stand_ins import Weights, as_it_was, leaves_for, over_ranks, stand_in
 
 
 @dataclass(frozen=True)
@@ -69,19 +69,14 @@ class Evidence:
         leaves, given = leaves_for(
             self.model, {name: weight.detach() for name, weight in weights.items()}
         )
-        tensors = {
-            **{name: given.get(id(p), p.detach()) for name, p in parameters_of(self.model).items()},
-            **{name: buffer.clone() for name, buffer in self.model.named_buffers()},
-        }
-        call = _Loss(self.model, self.loss)
-        tensors = {f'model.{name}': tensor for name, tensor in tensors.items()}
         totals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         count = reached = 0
-        with as_it_was(self.model), torch.enable_grad():
+        with as_it_was(self.model), torch.enable_grad(), checkpoints_for_grad():
             self.model.train()
+            stand_in(self.model, given)
             seed_everything(self.seed + get_rank())
             for batch in self.batches():
-                loss = functional_call(call, tensors, (batch,))
+                loss = self.loss(self.model, batch)
                 count += 1
                 if not loss.requires_grad:
                     continue
@@ -141,15 +136,3 @@ class Evidence:
         """Compute the slope of the log flow, see :func:`~st_mm.prune.flow.flow_slopes`."""
         shape = self.input_shape() if callable(self.input_shape) else self.input_shape
         return flow_slopes(self.model, weights, shape)
-
-
-class _Loss(nn.Module):
-    """A loss as a module, so that it can be called with other tensors in the model."""
-
-    def __init__(self, model: nn.Module, loss: Callable[[nn.Module, Any], Tensor]) -> None:
-        super().__init__()
-        self.model = model
-        self.loss = loss
-
-    def forward(self, batch: Any) -> Tensor:
-        return self.loss(self.model, batch)

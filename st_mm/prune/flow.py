@@ -10,6 +10,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from st_mm.private import without_checkpoints
+
 from .stand_ins import Weights, as_it_was, leaves_for, over_ranks, parameters_of
 
 TINY = 1e-300  # a flow from here to 1 / TINY has its full precision in float64
@@ -60,7 +62,7 @@ def flow_slopes(
         tensors[name] = buffer.to(dtype, copy=True)
     device = next(iter(magnitudes.values())).device
     picture = torch.ones(1, *shape, dtype=torch.float64, device=device)
-    with as_it_was(model), torch.enable_grad():
+    with as_it_was(model), torch.enable_grad(), without_checkpoints():
         model.eval()
         for value in FLOW_INPUTS:
             flow = _flow(model, tensors, value * picture)

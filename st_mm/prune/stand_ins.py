@@ -8,7 +8,7 @@ from mmengine.dist import all_reduce
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from st_mm.calibration.random_state import frozen_random_state
+from st_mm.calibration.no_trace import no_trace
 
 Weights = Mapping[str, Tensor]
 
@@ -36,23 +36,36 @@ def leaves_for(model: nn.Module, values: Weights) -> tuple[dict[str, Tensor], di
 
 @contextmanager
 def as_it_was(model: nn.Module) -> Iterator[None]:
-    """Restore modes, requires_grad and random generators at the end; SyncBN acts as BN."""
-    modes = [(module, module.training) for module in model.modules()]
-    # the `train` of mm backbones freezes stages
-    trainable = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    synced = [module for module in model.modules() if isinstance(module, nn.SyncBatchNorm)]
-    for norm in synced:
-        vars(norm)['forward'] = partial(_BatchNorm.forward, norm)
-    try:
-        with frozen_random_state():
-            yield
-    finally:
-        for norm in synced:
-            del vars(norm)['forward']
-        for module, training in modes:
-            module.training = training
-        for parameter, requires_grad in trainable:
-            parameter.requires_grad_(requires_grad)
+    """Leave no trace of a pass in a model; SyncBN acts as BN meanwhile."""
+    with no_trace([model]):
+        for norm in model.modules():
+            if isinstance(norm, nn.SyncBatchNorm):
+                vars(norm)['forward'] = partial(_BatchNorm.forward, norm)
+        yield
+
+
+def stand_in(model: nn.Module, given: Mapping[int, Tensor]) -> None:
+    """Put other tensors into a model, until :func:`as_it_was` puts its own back.
+
+    They stay for the whole pass: what a model recomputes in the backward sees them too.
+
+    Args:
+        model (nn.Module): The model, changed in place.
+        given (Mapping[int, Tensor]): What stands for a parameter, by the parameter's id; for the
+            others their values do, which nothing can be differentiated by.
+    """
+    stands = dict(given)
+    own = []  # held, so that no id is given out twice; modules() gives each module once
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is None:
+                    continue
+                if id(tensor) not in stands:
+                    is_parameter = tensors is module._parameters
+                    stands[id(tensor)] = tensor.detach() if is_parameter else tensor.clone()
+                own.append(tensor)
+                tensors[name] = stands[id(tensor)]
 
 
 def over_ranks(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,5 +1,9 @@
 """Which units live: their importance, the penalty on it, and their removal."""
 
+import warnings
+from typing import Any
+
+import st_mm.calibration
 from st_mm.units import find_owners
 
 from .importance import (
@@ -29,3 +33,23 @@ __all__ = [
     'unit_costs',
     'units_macs',
 ]
+
+_MOVED = {
+    'calibration_batches': st_mm.calibration,
+    'recalibrate': st_mm.calibration,
+    'training_loss': st_mm.calibration,
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Give what has moved to another room under its former name, for one release."""
+    if name not in _MOVED:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    room = _MOVED[name]
+    warnings.warn(
+        f'st_mm.search.{name} is now {room.__name__}.{name}; the old name goes with the next '
+        'release',
+        FutureWarning,
+        stacklevel=2,
+    )
+    return getattr(room, name)

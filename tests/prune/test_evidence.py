@@ -22,6 +22,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from st_mm.models import AtomicBlock
 from st_mm.prune import SCORES, Evidence, prunable_weights
@@ -198,6 +199,41 @@ def test_errors(batches, loss, message) -> None:
     model = nn.Linear(2, 2)
     with pytest.raises(ValueError, match=message):
         Evidence(model, lambda: batches, loss).gradients(dict(weight=model.weight))
+
+
+class Recomputing(nn.Module):
+    """Keeps a part's activations, or computes it again in the backward."""
+
+    def __init__(self, reentrant: bool | None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.reentrant = reentrant
+        self.stem, self.fc = nn.Conv2d(2, 8, 3), nn.Linear(8, 3)
+        self.part = nn.Sequential(
+            nn.Conv2d(8, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(16, 8, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        if self.reentrant is None:
+            x = self.part(x)
+        else:
+            x = checkpoint(self.part, x, use_reentrant=self.reentrant)
+        return self.fc(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize('name', [*SCORED_BY_DATA, 'synflow'])
+def test_gradient_checkpointing_changes_no_score(name) -> None:
+    found = []
+    for reentrant in (None, False, True):
+        model = Recomputing(reentrant).double()
+        weights, before = prunable_weights(model), snapshot(model)
+        evidence = Evidence(model, random_batches, mse, (2, 6, 6))
+        found.append(SCORES.get(name)(weights, evidence))
+        assert snapshot(model) == before
+    for scores in found[1:]:
+        for key, score in found[0].items():
+            assert torch.equal(score, scores[key]), key
 
 
 # A real model
