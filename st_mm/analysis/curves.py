@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from st_mm.hooks.event_log import EVENTS
 from st_mm.ticket import Ticket, load_checkpoint
 
 METRICS = ('mIoU', 'accuracy/top1', 'coco/AP')  # segmentation, classification, poses
-KINDS = ('search', 'prune', 'reactivate', 'refit')  # events; each logs scalars 'KIND/...'
+# events; each logs scalars 'KIND/...'
+KINDS = ('search', 'prune', 'reactivate', 'refit', 'inherit')
 
 Line = dict[str, Any]
 
@@ -28,7 +30,7 @@ class Event:
     """Something that search or pruning did.
 
     Attributes:
-        kind (str): ``'search'``, ``'prune'``, ``'reactivate'`` or ``'refit'``.
+        kind (str): ``'search'``, ``'prune'``, ``'reactivate'``, ``'refit'`` or ``'inherit'``.
         x (float): When.
         taken (bool): False for a search step that removed nothing.
         density (float, optional): Density after it, if the event changes it.
@@ -98,7 +100,7 @@ def read_curves(path: str | Path) -> Curves:
         raise FileNotFoundError(
             f'{path} has no */vis_data/scalars.json: give the work dir of a training, or the file'
         )
-    runs = [_read_lines(file) for file in files]
+    runs = [_read_lines(file) + _events_beside(file) for file in files]
     if path.is_dir():
         return build_curves(path.resolve().name, runs, _newest_record(path))
     inside = path.resolve().parent.name == 'vis_data'
@@ -187,6 +189,12 @@ def _read_lines(path: Path) -> list[Line]:
             raise ValueError(f'{path} is not a scalars file: line {number} is not a JSON object')
         lines.append(line)
     return lines
+
+
+def _events_beside(path: Path) -> list[Line]:
+    """The events of one run, which have a file of their own."""
+    events = path.with_name(EVENTS)
+    return _read_lines(events) if events.is_file() else []
 
 
 def _newest_record(work_dir: Path) -> Record | None:

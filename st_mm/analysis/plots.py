@@ -24,6 +24,7 @@ EVENTS = dict(
     prune=('prune', ORANGE, 'v'),
     reactivate=('reactivate', GREEN, '^'),
     refit=('refit masks', PURPLE, 's'),
+    inherit=('take masks over', BLACK, 'D'),
 )
 METRIC_NAMES = {
     'mIoU': 'mIoU [%]',

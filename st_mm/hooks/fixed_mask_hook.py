@@ -11,8 +11,9 @@ from st_mm.arguments import flag, integer
 from st_mm.private import has_loaded, resumed
 from st_mm.prune import matches, shuffle
 
+from .event_log import log_scalars
 from .mask_hook import MaskHook
-from .run_state import Moment, RunState, bare_model, log_scalars
+from .run_state import Moment, RunState, bare_model
 
 HELD = 'held'  # in the record of the hook: what came with the ticket, if not everything did
 

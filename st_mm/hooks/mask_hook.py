@@ -13,7 +13,8 @@ from st_mm.prune.merge import merged
 from st_mm.prune.prunable import check_any
 from st_mm.trainable import training_names
 
-from .run_state import RunState, averaged_models, bare_model, log_scalars, moved
+from .event_log import log_scalars
+from .run_state import RunState, averaged_models, bare_model, moved
 from .ticket_hook import TicketHook
 
 Entry = TypeVar('Entry')

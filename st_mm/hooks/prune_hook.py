@@ -1,5 +1,6 @@
 """PruneHook: when weights are masked."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,13 +10,16 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from st_mm.arguments import integer
-from st_mm.private import resumed
+from st_mm.private import has_loaded, resumed
 from st_mm.prune import NM, SCHEDULES, Criterion, Schedule
 
+from .event_log import log_event
 from .evidence import evidence_at
 from .mask_hook import MaskHook
 from .run_state import Moment, RunState, bare_model
 from .search_hook import SearchHook
+
+A_TICKET = 0.01  # share of exact zeros that makes a ticket of a checkpoint without a record
 
 
 @HOOKS.register_module()
@@ -68,6 +72,7 @@ class PruneHook(MaskHook):
         self.criterion = Criterion.build(score, scope, rules, pattern)
         self.criterion.check(self.schedule.ratio)
         self.calibration_batches = integer('calibration_batches', calibration_batches, 0)
+        self._inherited = 0.0  # ratio of the ticket that training starts from
 
     def config(self) -> dict[str, Any]:
         """Return the arguments of the hook, for the ticket record."""
@@ -84,14 +89,85 @@ class PruneHook(MaskHook):
         return self.schedule.last(self.total(runner))
 
     def fill(self, runner: Runner, state: RunState) -> None:
-        """Take the masks of the run that is resumed; else prune if a prune is due at time 0."""
+        """Take over the masks there are, and bring them to the ratio of the time."""
         self._check_schedule(runner)
         weights = self.own(state.masks.known)
         self.criterion.rehearse(bare_model(runner), weights, self.schedule.ratio)
+        now = runner.epoch if self.by_epoch else runner.iter
+        moment = Moment('epoch' if self.by_epoch else 'iter', now, runner.iter)
         if resumed(runner):
             state.masks.load(self.own(state.ticket.masks), state.latent, state.before)
+        else:
+            self._take_over(runner, state)
+        if self.own(state.masks.keep) and not any('ratio' in e for e in state.ticket.events):
+            self._inherit(runner, state, moment)
+        inherited = [e['ratio'] for e in state.ticket.events if e['kind'] == 'inherit']
+        self._inherited = max(inherited, default=0.0)
+        if resumed(runner):
+            self._catch_up(runner, state, moment)
         elif self.schedule.due(0):
-            self._prune(runner, Moment('epoch' if self.by_epoch else 'iter', 0, 0), 'prune')
+            self._prune(runner, moment, 'prune')
+
+    def _take_over(self, runner: Runner, state: RunState) -> None:
+        """Hold the masks of the ticket that training starts from."""
+        model, weights = bare_model(runner), self.own(state.masks.known)
+        shapes = {name: list(p.shape) for name, p in model.named_parameters()}
+        ours = {
+            name: mask
+            for name, mask in state.ticket.masks.items()  # but those of another task's head
+            if shapes.get(name) == list(mask['shape']) and name not in state.fixed
+        }
+        if free := sorted(ours.keys() - weights.keys()):
+            raise ValueError(
+                f"the ticket has masked '{free[0]}' (and {len(free) - 1} more), which this config "
+                'does not prune, so that its zeros would be trained: drop it from skip, choose a '
+                'pattern that fits it, or retrain the ticket with FixedMaskHook'
+            )
+        if ours:
+            state.masks.load(ours, None)
+        elif has_loaded(runner) and not state.ticket.masks:
+            keep = {name: w != 0 for name, w in weights.items() if w.any() and not w.all()}
+            zeros = sum(int((~stays).sum()) for stays in keep.values())
+            if zeros >= A_TICKET * sum(w.numel() for w in weights.values()):
+                state.masks.update(keep)
+
+    def _inherit(self, runner: Runner, state: RunState, moment: Moment) -> None:
+        """Note the masks that no schedule has made: no prune goes below their ratio."""
+        ratio = self._share_masked(state)
+        density = state.masks.density()
+        if ratio > self.schedule.ratio and not math.isclose(
+            ratio, self.schedule.ratio, abs_tol=1e-4
+        ):
+            raise ValueError(
+                f'the ticket that training starts from has {ratio:.4f} of its weights masked, more '
+                f'than the ratio {self.schedule.ratio:g} that {type(self).__name__} is to reach: '
+                'give it a larger ratio, or retrain the ticket with FixedMaskHook'
+            )
+        state.note(runner, moment, 'inherit', ratio=ratio, density=density)
+        runner.logger.info(
+            f'the masks of the ticket that training starts from are held: density {density:.6f}'
+        )
+
+    def _catch_up(self, runner: Runner, state: RunState, moment: Moment) -> None:
+        """Bring a resumed training to the ratio of its time, if it has another one."""
+        held = next((e['ratio'] for e in reversed(state.ticket.events) if 'ratio' in e), 0.0)
+        ratio = self._ratio_at(moment.t)
+        if math.isclose(held, ratio, abs_tol=1e-9):
+            return
+        runner.logger.info(
+            f'resumed at {moment} with a ratio of {held:g}, where the schedule says {ratio:g}'
+        )
+        self._prune(runner, moment, 'prune')
+
+    def _share_masked(self, state: RunState) -> float:
+        """Share of this hook's weights that is masked."""
+        keep = self.own(state.masks.keep).values()
+        total = sum(weight.numel() for weight in self.own(state.masks.weights).values())
+        return sum(int((mask == 0).sum()) for mask in keep) / max(total, 1)
+
+    def _ratio_at(self, t: int) -> float:
+        """Ratio that holds at a time: that of the schedule, or of the ticket if it is larger."""
+        return max(self.schedule.ratio_at(t), self._inherited)
 
     def _check_schedule(self, runner: Runner) -> None:
         """Refuse a schedule that cannot reach the ratio; warn if nothing trains sparse."""
@@ -128,27 +204,36 @@ class PruneHook(MaskHook):
         own = self.own(state.masks.keep)
         searched = bool(own) and state.searched == moment and state.freed != moment
         if self.schedule.due(moment.t):
-            self._prune(runner, moment, 'prune')
+            if (
+                self.schedule.ratio_at(moment.t) > self._inherited
+                or self._share_masked(state) < self._inherited
+            ):
+                self._prune(runner, moment, 'prune')
             state.pruned = moment
         elif searched or (changed and state.ticket.masks_hold()):
             self._prune(runner, moment, 'refit')
 
     def _prune(self, runner: Runner, moment: Moment, kind: str) -> None:
         state = RunState.of(runner)
-        ratio = self.schedule.ratio_at(moment.t)
+        ratio = self._ratio_at(moment.t)
         masks = self.criterion.choose(
             self.own(state.masks.weights),
             evidence_at(runner, moment, self.criterion.batches),
             ratio,
-            share=ratio / self.schedule.ratio,
+            share=min(1.0, ratio / self.schedule.ratio),
             masked=self.own(state.masks.masked()),
         )
+        if self._inherited:  # its masks nest, whatever the scope or the pattern
+            masks = {
+                name: stays & (state.masks.keep[name] != 0) if name in state.masks.keep else stays
+                for name, stays in masks.items()
+            }
         change = state.masks.update(masks)
         state.calibration_batches = max(state.calibration_batches, self.calibration_batches)
         density = state.masks.density()
         state.note(runner, moment, kind, ratio=ratio, density=density, **change._asdict())
         layers = {f'density/{name}': each for name, each in state.masks.densities().items()}
-        runner.visualizer.add_scalars(layers, step=moment.iteration)
+        log_event(runner, layers, moment.iteration)
         runner.logger.info(
             f'{"prune" if kind == "prune" else "masks fitted again"} at {moment} to a ratio of '
             f'{ratio:g}: density {density:.6f}, {change.flips:,} flips, IoU {change.iou:.3f}'

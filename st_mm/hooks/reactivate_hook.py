@@ -10,9 +10,10 @@ from st_mm.arguments import choice, integer, number
 from st_mm.prune import grow
 from st_mm.units import find_owners
 
+from .event_log import log_scalars
 from .evidence import evidence_at
 from .prune_hook import PruneHook
-from .run_state import Moment, RunState, bare_model, log_scalars
+from .run_state import Moment, RunState, bare_model
 from .search_hook import SearchHook
 from .ticket_hook import TicketHook
 

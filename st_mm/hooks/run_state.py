@@ -1,12 +1,12 @@
 """What the hooks of one run share: the ticket so far, its masks, and the latest events."""
 
 import copy
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 import torch
 from mmengine.hooks import EMAHook
-from mmengine.model import BaseAveragedModel, is_model_wrapper
+from mmengine.model import BaseAveragedModel, BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from st_mm.ticket import Ticket
 from st_mm.trainable import optimized
 from st_mm.transfer import Carried, carried
 from st_mm.units.loading import take_widths
+
+from .event_log import log_event, log_scalars
 
 # entry of a checkpoint that only a resumed training needs
 BEFORE = 'masks_before'  # masks of the last prune, even if weights were freed later
@@ -123,13 +125,15 @@ class RunState:
         self.ticket.events.append(dict(kind=kind, unit=moment.unit, t=moment.t, **figures))
         scalars = {f'{kind}/{name}': value for name, value in figures.items()}
         log_scalars(runner, scalars)
-        runner.visualizer.add_scalars(scalars, step=moment.iteration)
+        log_event(runner, scalars, moment.iteration)
 
 
 def bare_model(runner: Runner) -> nn.Module:
-    """Return the model of a runner, without DDP or another wrapper."""
-    model: nn.Module = runner.model
-    return model.module if is_model_wrapper(model) else model  # type: ignore[return-value]
+    """The model of a runner, without the wrapper of DDP or of test time augmentation."""
+    model = runner.model
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return cast(nn.Module, model)
 
 
 def seed_at(runner: Runner, iteration: int) -> int:
@@ -199,9 +203,3 @@ def rewrap(runner: Runner) -> None:
         vars(runner.model).pop('train_step', None)  # the compiled one, which hides the class's
         torch.compiler.reset()
         compile_step(runner)
-
-
-def log_scalars(runner: Runner, scalars: dict[str, Any]) -> None:
-    """Show scalars, by tag, in every following line of the training log and its backends."""
-    for tag, value in scalars.items():
-        runner.message_hub.update_scalar(f'train/{tag}', value)

@@ -22,12 +22,12 @@ from st_mm.search import (
 from st_mm.trainable import training_names, unit_parameters
 from st_mm.units import UnitOwner, find_owners
 
+from .event_log import log_scalars
 from .run_state import (
     Moment,
     RunState,
     averaged_models,
     bare_model,
-    log_scalars,
     moved,
     optim_wrapper,
 )

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import Tensor, nn
 
 from st_mm.arguments import flag
 from st_mm.private import is_to_resume, is_training, load_from, resumed
@@ -97,9 +98,10 @@ class TicketHook(Hook):
         state.ticket = ticket or Ticket()
         state.latent, state.before = checkpoint.get(LATENT), checkpoint.get(BEFORE)
         to_resume = is_to_resume(runner) and is_training(runner)
+        model, weights = bare_model(runner), plain_state(checkpoint)
         if to_resume or not is_training(runner):
-            weights = plain_state(checkpoint)
-            check_fit(bare_model(runner), weights, '', required=True)
+            used = weights if to_resume else without_dropped_heads(model, weights)
+            check_fit(model, used, '', required=True)
             state.ticket.check_zeros(weights)
             if to_resume:
                 check_resumable(runner, checkpoint, ticket)
@@ -110,7 +112,7 @@ class TicketHook(Hook):
                 getattr(dataset, 'metainfo', None) or {},
                 meta.get('dataset_meta') or {},
             )
-            model, file = bare_model(runner), str(load_from(runner))
+            file = str(load_from(runner))
             if found := take_over(model, state.ticket, checkpoint, file, own_head):
                 known, table = found
                 state.take(known)
@@ -140,14 +142,17 @@ class TicketHook(Hook):
         if not state.started:
             follow_shapes(runner)  # a checkpoint may have other shapes
         ticket = state.start(bare_model(runner), resumed(runner))
-        if (
-            resumed(runner)
-            and ticket.masks
-            and not any(isinstance(hook, TicketHook) and hook.holds_masks for hook in runner.hooks)
+        if ticket.masks and not any(
+            isinstance(hook, TicketHook) and hook.holds_masks for hook in runner.hooks
         ):
-            raise ValueError(
-                'the checkpoint to resume from is pruned, but no hook of this config holds its '
-                'masks: add the pruning hook (or FixedMaskHook) that it was trained with'
+            if resumed(runner):
+                raise ValueError(
+                    'the checkpoint to resume from is pruned, but no hook of this config holds its '
+                    'masks: add the pruning hook (or FixedMaskHook) that it was trained with'
+                )
+            runner.logger.warning(
+                'the ticket that training starts from is pruned, but no hook of this config holds '
+                'its masks, so that its zeros will be trained: add FixedMaskHook or PruneHook'
             )
         ticket.config[type(self).__name__] = self.config()
 
@@ -186,3 +191,16 @@ class TicketHook(Hook):
         """Return the length of the training, in the hook's unit of time."""
         length: int = runner.max_epochs if self.by_epoch else runner.max_iters
         return length
+
+
+def without_dropped_heads(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out the auxiliary heads that a test config has dropped, as stock mm does.
+
+    They help a training along and are not run in a test.
+
+    Args:
+        model (nn.Module): The model of the test.
+        weights (dict[str, Tensor]): The weights of a checkpoint.
+    """
+    places = model.state_dict().keys()
+    return {n: w for n, w in weights.items() if n in places or 'aux' not in n.partition('.')[0]}

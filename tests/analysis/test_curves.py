@@ -114,3 +114,15 @@ def test_other_files_are_refused(tmp_path, content):
 def test_a_folder_without_logs_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'scalars\.json'):
         read_curves(tmp_path)
+
+
+def test_events_have_a_file_beside_the_scalars(tmp_path, log):
+    lines = log(1, 4, 2.0)
+    events = [line for line in lines if 'loss' not in line and any('/' in name for name in line)]
+    events = [line for line in events if not any(name.startswith('mIoU') for name in line)]
+    together = read_curves(write(tmp_path, '20260101_000000', lines))
+    scalars = write(tmp_path, '20260102_000000', [line for line in lines if line not in events])
+    assert not read_curves(scalars).events
+    text = ''.join(json.dumps(line) + '\n' for line in events)
+    scalars.with_name('events.json').write_text(text)
+    assert read_curves(scalars).events == together.events

@@ -56,8 +56,8 @@ def test_events_are_logged_at_their_epochs(ticket_run: Path) -> None:
 
 
 def test_backends_get_the_figures(ticket_run: Path) -> None:
-    [scalars] = ticket_run.glob('*/vis_data/scalars.json')
-    lines = [json.loads(line) for line in scalars.read_text().splitlines()]
+    [events] = ticket_run.glob('*/vis_data/events.json')
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
     density = {line['step']: line['prune/density'] for line in lines if 'prune/ratio' in line}
     assert density[2] == pytest.approx(0.7, abs=1e-3)
     units = [line['search/units'] for line in lines if 'search/units' in line]
