@@ -40,8 +40,9 @@ def preview(path: str | Path, config: Config) -> Table:
         options['own_head'] = differ(_metainfo(config), theirs)
     shared = match(model.get_submodule(place), state, str(path), **options)
     ticket = shared.restrict(record)
-    found = [(place or row[0], *row[1:]) if row[0] == 'module' else row for row in
-             rows(shared, ticket, state)]  # fmt: skip
+    found = rows(shared, ticket, state)
+    if place:  # a part by itself
+        found = [(place if row[0] == 'module' else row[0], *row[1:]) for row in found]
     notes = ('in weights; density is that of the masked layers', f'the ticket: {path}')
     title = f'What {type(model).__name__} takes from the ticket'
     return Table(HEADER, tuple(found), title, notes, frozenset({0, 1}))

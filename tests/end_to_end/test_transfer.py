@@ -379,7 +379,7 @@ def test_latent_weights_carry_over(
     ours = load_checkpoint(_short(config, 1))[LATENT]
     theirs = load_checkpoint(tickets['supernet'])[LATENT]
     for name, values in ours[0].items():
-        assert values.any()
+        assert values.any() or not values.numel()
         assert torch.equal(values, theirs[0][name]), name
 
 
@@ -404,8 +404,7 @@ def test_a_frozen_backbone_keeps_weights_and_masks(
     for name, tensor in after['state_dict'].items():
         if name.startswith('backbone.') and not torch.equal(tensor, before['state_dict'][name]):
             moved.add(name.rpartition('.')[2])
-    statistics = {'running_mean', 'running_var', 'num_batches_tracked'}
-    assert moved == (set() if norm_eval else statistics)
+    assert moved == (set() if norm_eval else {'running_mean', 'running_var'})
     assert after['meta'][KEY]['masks'].keys() == {
         name for name in before['meta'][KEY]['masks'] if name.startswith('backbone.')
     }
