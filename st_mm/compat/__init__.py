@@ -11,6 +11,7 @@ from .cpu_ranks import tolerate_gloo_without_cuda, wrap_cpu_models_without_devic
 from .empty_datasets import name_empty_datasets
 from .mmcv_ops import stub_mmcv_ops
 from .torchvision_ops import tolerate_torchvision_without_ops
+from .xtcocotools import stand_in_for_xtcocotools
 
 __all__ = [
     'allow_checkpoint_globals',
@@ -19,6 +20,7 @@ __all__ = [
     'check_loaded_values',
     'let_averages_follow_loads',
     'name_empty_datasets',
+    'stand_in_for_xtcocotools',
     'stub_mmcv_ops',
     'tolerate_gloo_without_cuda',
     'tolerate_torchvision_without_ops',
@@ -33,6 +35,7 @@ def apply() -> None:
     check_loaded_values()
     tolerate_torchvision_without_ops()
     stub_mmcv_ops()
+    stand_in_for_xtcocotools()
     tolerate_gloo_without_cuda()
     wrap_cpu_models_without_devices()
     name_empty_datasets()
