@@ -27,8 +27,8 @@ class Requirement:
     pip_options: str = ''
 
     def problems(self) -> list[str]:
-        """List what is wrong with the installed versions, each with the command that fixes it."""
-        found = {name: _version(name) for name in self.distributions}
+        """Say what is wrong with the installed versions, each with the command that fixes it."""
+        found = {name: installed_version(name) for name in self.distributions}
         wrong = [
             f'{name} {version} is installed, {self._supported(name)}'
             for name, version in found.items()
@@ -82,7 +82,8 @@ def check_requirements() -> None:
         raise ImportError('st_mm cannot work in this environment:\n  ' + '\n  '.join(problems))
 
 
-def _version(distribution: str) -> str | None:
+def installed_version(distribution: str) -> str | None:
+    """Look up the version of a distribution; None where it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

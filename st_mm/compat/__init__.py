@@ -9,6 +9,7 @@ from .checkpoint_files import check_checkpoint_files, check_loaded_values
 from .checkpoint_globals import allow_checkpoint_globals
 from .cpu_ranks import tolerate_gloo_without_cuda, wrap_cpu_models_without_devices
 from .empty_datasets import name_empty_datasets
+from .forks import find_forks
 from .mmcv_ops import stub_mmcv_ops
 from .torchvision_ops import tolerate_torchvision_without_ops
 from .xtcocotools import stand_in_for_xtcocotools
@@ -18,6 +19,7 @@ __all__ = [
     'apply',
     'check_checkpoint_files',
     'check_loaded_values',
+    'find_forks',
     'let_averages_follow_loads',
     'name_empty_datasets',
     'stand_in_for_xtcocotools',
@@ -33,6 +35,7 @@ def apply() -> None:
     allow_checkpoint_globals()
     check_checkpoint_files()
     check_loaded_values()
+    find_forks()
     tolerate_torchvision_without_ops()
     stub_mmcv_ops()
     stand_in_for_xtcocotools()
