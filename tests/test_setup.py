@@ -92,12 +92,37 @@ def test_make_env_reuses_a_complete_environment(recipe):
     assert 'pip install' not in make(recipe, 'env')
 
 
-@pytest.mark.parametrize('pins', ['requirements/stack.txt', 'pyproject.toml', 'setup.py'])
+@pytest.mark.parametrize(
+    'pins',
+    ['requirements/stack.txt', 'requirements/torch-pinned.txt', 'pyproject.toml', 'setup.py'],
+)
 def test_make_env_follows_the_pins(recipe, pins):
     complete(recipe)
     with (recipe / pins).open('a') as file:
         file.write('# changed\n')
     assert 'pip install' in make(recipe, '-n', 'env')
+
+
+def test_make_env_keeps_one_torch_apart_from_another(recipe):
+    complete(recipe)
+    assert 'torch-oldest.txt' in make(recipe, '-n', 'env', 'TORCH=oldest')
+    assert 'pip install' in make(recipe, '-n', 'env', 'VENV=.venv-oldest')
+    assert 'pip install' not in make(recipe, '-n', 'env')
+
+
+@pytest.mark.parametrize(
+    ('version', 'refused'), [((3, 9), True), ((3, 10), False), ((3, 14), True)]
+)
+def test_make_env_refuses_other_pythons(version, refused, recipe):
+    python = recipe / 'python'  # runs the check of the version as that version, then fails
+    check = f'import sys; sys.version_info = {version}; exec(sys.argv[1])'
+    python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exec {sys.executable} -c "{check}" "$2"\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        ['make', 'env', 'PYTHON=./python'], cwd=recipe, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert ('is not a Python from 3.10 to 3.13' in done.stderr) is refused
 
 
 def test_make_env_in_another_folder_does_not_trust_the_stamp(recipe, tmp_path):
@@ -127,5 +152,5 @@ def test_unsupported_python_gets_one_error_and_no_folder(recipe):
     command = ['make', 'env', 'PYTHON=./python']
     done = subprocess.run(command, cwd=recipe, capture_output=True, text=True)
     assert done.returncode != 0
-    assert "'./python' is not Python 3.10" in done.stderr
+    assert "'./python' is not a Python from 3.10 to 3.13" in done.stderr
     assert not (recipe / '.venv').exists()
