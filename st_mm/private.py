@@ -1,7 +1,8 @@
 """Private members of mmengine's Runner: each is read in this file alone.
 
 Each other private member that st_mm uses has one place too: the fixes in :mod:`st_mm.compat`,
-``_params_init_info`` in :mod:`st_mm.models.init`, the registration hook in
+``_params_init_info`` in :mod:`st_mm.models.init`, the hooks of registration
+and of loading in
 :mod:`st_mm.units.stock`, the dtype detour in :func:`st_mm.units.loading.set_data`, and torch's
 ``_foreach_*`` in :mod:`st_mm.optim.rmsprop` and :mod:`st_mm.prune.masks`.
 ``tests/test_contract.py`` names them all: a new mmengine or torch fails there first.

@@ -145,6 +145,15 @@ def test_torch_tells_of_modules_that_get_a_parent() -> None:
     assert seen == ['0'], 'units.stock hears of blocks by this hook of torch'
 
 
+def test_torch_calls_before_a_module_is_loaded() -> None:
+    seen = []
+    layer = nn.Linear(1, 1)
+    hook = layer._register_load_state_dict_pre_hook
+    hook(lambda module, state, prefix, *_: seen.append((module, prefix)), with_module=True)
+    nn.Sequential(layer).load_state_dict({'0.weight': torch.ones(1, 1), '0.bias': torch.ones(1)})
+    assert seen == [(layer, '0.')], 'units.stock hears of loads by this hook of torch'
+
+
 def test_another_dtype_and_back_resets_what_autograd_remembers() -> None:
     weight = nn.Parameter(torch.ones(4))
     loss = weight.sum()  # its graph holds on to the old shape

@@ -1,13 +1,17 @@
 """Parameters and MACs of a model: as built, and counting nonzero weights only."""
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 from torch.utils.flop_counter import FlopCounterMode
 
 from st_mm.measure.tracing import run_on_shapes
+
+MULTIPLYING = (_ConvNd, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,12 @@ def count_macs(model: nn.Module, input_shape: Sequence[int]) -> Macs:
         Macs: MACs per layer.
 
     Raises:
-        ValueError: If the model cannot take a picture of that shape.
+        ValueError: If the model cannot take a picture of that shape, or has convolutions or linear
+            layers of which none runs.
     """
-    counter = FlopCounterMode(display=False)
+    # torch finds the modules by itself from 2.4 on, and warns there where it is told
+    finds_modules = importlib.util.find_spec('torch.utils.module_tracker') is not None
+    counter = FlopCounterMode(None if finds_modules else model, display=False)
     with counter:
         run_on_shapes(model, input_shape)
     root = type(model).__name__
@@ -71,13 +78,18 @@ def count_macs(model: nn.Module, input_shape: Sequence[int]) -> Macs:
     for name in flops:
         if name:
             own[_counted_parent(name, flops)] -= flops[name]
-    return Macs(
-        {
-            name: LayerMacs(own[name] // 2, round(own[name] // 2 * _density(module)))
-            for name, module in model.named_modules()
-            if own.get(name)
-        }
-    )
+    layers = {
+        name: LayerMacs(own[name] // 2, round(own[name] // 2 * _density(module)))
+        for name, module in model.named_modules()
+        if own.get(name)
+    }
+    idle = [name for name, each in model.named_modules() if isinstance(each, MULTIPLYING)]
+    if idle and not layers:
+        raise ValueError(
+            f'{root} has {len(idle)} convolutions or linear layers ({idle[0]!r}, ...), but runs '
+            f'none of them on a picture of {tuple(input_shape)}: there are no MACs to count'
+        )
+    return Macs(layers)
 
 
 def _counted_parent(name: str, flops: Mapping[str, int]) -> str:

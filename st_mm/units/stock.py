@@ -280,7 +280,8 @@ def expect_ticket(block: Any) -> None:
     owner = adapter(block) if adapter else None
     if owner is not None:
         setattr(block, WIDTH, owner.unit_bn.weight.shape[0])
-        block.register_load_state_dict_pre_hook(take_ticket)
+        # what `register_load_state_dict_pre_hook` calls, which torch has from 2.5 on
+        block._register_load_state_dict_pre_hook(take_ticket, with_module=True)
 
 
 def take_ticket(block: nn.Module, state_dict: StateDict, prefix: str, *_: object) -> None:

@@ -54,6 +54,24 @@ def test_macs_of_every_layer():
     assert macs.dense == macs.nonzero == sum(BY_HAND.values())
 
 
+class Idle(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean()
+
+
+def test_no_macs_of_a_network_with_layers_is_an_error():
+    with pytest.raises(ValueError, match=r"Idle has 1 convolutions .*'conv'.*runs none"):
+        count_macs(Idle(), (3, 6, 8))
+
+
+def test_a_network_without_layers_has_no_macs():
+    assert count_macs(nn.Sequential(nn.ReLU()), (3, 6, 8)).dense == 0
+
+
 def test_zeros_are_not_counted_and_products_without_weights_are():
     model = Small()
     with torch.no_grad():
