@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,15 +19,19 @@ from rich.table import Table
 
 from st_mm.analysis.log import Event, Scores, Step, read_line
 
-ROOT = Path(__file__).resolve().parents[1]
-CONFIG = Path('configs/toy/supertickets-p90-slim_8b-30e_toy-streets-128x256.py')
-DATA = Path('data/toy_streets')  # where the config expects it
+ROOT = Path(__file__).resolve().parents[1]  # the repository, or what the wheel has of it
+CONFIG = ROOT / 'configs/toy/supertickets-p90-slim_8b-30e_toy-streets-128x256.py'
+HOME = ROOT if (ROOT / 'pyproject.toml').is_file() else Path.cwd()
+DATA = Path('data/toy_streets')  # where the config expects it, from HOME
 
 console = Console(highlight=False)
 
 
 def run(command: Iterable[str | Path], log: Path) -> Iterator[str]:
-    """Run a command in the repository, keep its output in a log, and yield it line by line.
+    """Run a command, keep its output in a log, and yield it line by line.
+
+    If nobody takes the lines any more, as after Ctrl-C, the command ends, with all that it has
+    started.
 
     Raises:
         SystemExit: If the command fails; the end of its output is shown.
@@ -35,14 +40,15 @@ def run(command: Iterable[str | Path], log: Path) -> Iterator[str]:
     console.print(f'[dim]$ {" ".join(_short(word) for word in words)}[/]', soft_wrap=True)
     lines: list[str] = []
     with (
-        open(log, 'w', encoding='utf-8') as file,
+        open(log, 'w', encoding='utf-8', buffering=1) as file,  # line by line, to look at
         subprocess.Popen(
             words,
-            cwd=ROOT,
+            cwd=HOME,
             env={**os.environ, 'PYTHONWARNINGS': 'ignore', 'PYTHONUNBUFFERED': '1'},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         ) as process,
     ):
         try:
@@ -50,14 +56,28 @@ def run(command: Iterable[str | Path], log: Path) -> Iterator[str]:
                 file.write(line)
                 lines.append(line.rstrip())
                 yield lines[-1]
-        except KeyboardInterrupt:
             process.wait()
-            console.print('\nstopped; the same command goes on from the last checkpoint')
-            raise SystemExit(130) from None
+        finally:
+            if process.poll() is None:
+                stop(process)
     if process.returncode:
         console.print('\n'.join(lines[-15:]), markup=False)
         console.print(f'[red]failed with exit code {process.returncode}[/]; all of it: {log}')
         raise SystemExit(1)
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """End a command and what it has started: mim starts the training, that the loaders of data."""
+    if hasattr(os, 'killpg'):
+        os.killpg(process.pid, signal.SIGTERM)
+    else:  # Windows
+        process.terminate()
+    process.wait()
+
+
+def interrupt(*_: object) -> None:
+    """Take SIGTERM as Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def _short(word: str) -> str:
@@ -69,7 +89,8 @@ def train(work_dir: Path, epochs: int | None) -> float:
     """Train, or go on with a training that was stopped; returns the seconds it took."""
     start = time.time()
     command = [sys.executable, '-m', 'mim', 'train', 'mmseg', CONFIG, '--work-dir', work_dir]
-    options = [] if epochs is None else short_training(epochs)
+    options = ['--cfg-options', 'default_hooks.checkpoint.max_keep_ckpts=-1']
+    options += [] if epochs is None else short_training(epochs)
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         task = progress.add_task('training', total=None)
@@ -95,7 +116,7 @@ def config() -> Any:
         warnings.simplefilter('ignore')
         from mmengine import Config
 
-    return Config.fromfile(ROOT / CONFIG)
+    return Config.fromfile(CONFIG)
 
 
 def short_training(epochs: int) -> list[str]:
@@ -110,7 +131,7 @@ def short_training(epochs: int) -> list[str]:
         f'{prune}.step': 0.9,
         f'{prune}.end': max(epochs - 1, 1),
     }
-    return ['--cfg-options', *(f'{name}={value}' for name, value in options.items())]
+    return [f'{name}={value}' for name, value in options.items()]
 
 
 def test(work_dir: Path, checkpoint: Path) -> dict[str, float]:
@@ -126,17 +147,28 @@ def test(work_dir: Path, checkpoint: Path) -> dict[str, float]:
 
 def show(command: list[str | Path], log: Path) -> None:
     """Run a tool of ours and print what it prints."""
-    for line in run([sys.executable, *command], log):
+    script, *arguments = command
+    for line in run([sys.executable, ROOT / script, *arguments], log):
         console.print(line, markup=False, soft_wrap=True)
 
 
 def main() -> int:
-    """Run the command line."""
+    """Run the command line; SIGTERM and Ctrl-C stop it."""
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        return demo()
+    except KeyboardInterrupt:
+        console.print('\nstopped; the same command goes on from the last checkpoint')
+        return 130
+
+
+def demo() -> int:
+    """Do one thing after the other."""
     parser = argparse.ArgumentParser(
         description=f'{__doc__} A run that is stopped goes on where it was.'
     )
     parser.add_argument(
-        '--work-dir', type=Path, default=ROOT / 'work_dirs' / 'demo', help='(%(default)s)'
+        '--work-dir', type=Path, default=HOME / 'work_dirs' / 'demo', help='(%(default)s)'
     )
     parser.add_argument(
         '--epochs', type=int, help='a shorter training, for a first look (default: as configured)'

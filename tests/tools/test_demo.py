@@ -1,7 +1,9 @@
 """The demo runs from data to pictures, and a second call trains nothing anew."""
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -32,3 +34,48 @@ def test_too_few_epochs() -> None:
     done = subprocess.run([sys.executable, DEMO, '--epochs', '1'], capture_output=True, text=True)
     assert done.returncode == 2
     assert '--epochs must be at least 2' in done.stderr
+
+
+CHILD = """
+import subprocess, sys, time
+sleeper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+print(sleeper.pid, flush=True)
+time.sleep(60)
+"""
+DRIVER = """
+import sys
+sys.path.insert(0, {folder!r})
+import demo
+def run():
+    for line in demo.run([sys.executable, '-c', {child!r}], {log!r}):
+        print(line, flush=True)
+demo.demo = run
+sys.exit(demo.main())
+"""
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return bool(Path(f'/proc/{pid}/cmdline').read_bytes())  # empty where it only waits for init
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='looks into /proc')
+@pytest.mark.parametrize('stop', [signal.SIGTERM, signal.SIGINT], ids=['SIGTERM', 'Ctrl-C'])
+def test_stopping_it_stops_what_it_has_started(stop, tmp_path: Path) -> None:
+    log = tmp_path / 'log.txt'
+    code = DRIVER.format(folder=str(DEMO.parent), child=CHILD, log=str(log))
+    process = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True)
+    pid = next(int(line) for line in process.stdout if line.strip().isdecimal())
+    assert log.read_text().strip() == str(pid)  # the log is written line by line
+    assert is_alive(pid)
+    process.send_signal(stop)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert 'stopped; the same command goes on' in output
+    for _ in range(50):
+        if not is_alive(pid):
+            break
+        time.sleep(0.1)
+    assert not is_alive(pid)
