@@ -65,7 +65,7 @@ def stand_in(model: nn.Module, given: Mapping[int, Tensor]) -> None:
                     is_parameter = tensors is module._parameters
                     stands[id(tensor)] = tensor.detach() if is_parameter else tensor.clone()
                 own.append(tensor)
-                tensors[name] = stands[id(tensor)]
+                tensors[name] = stands[id(tensor)]  # type: ignore[assignment]
 
 
 def over_ranks(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
