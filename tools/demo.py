@@ -189,12 +189,18 @@ def demo() -> int:
     metrics = test(work_dir, checkpoint)
     console.rule('4  look at the ticket')
     figures = work_dir / 'ticket.json'
-    show(['tools/ticket.py', 'show', checkpoint, '--json', figures], work_dir / 'ticket.txt')
+    show(
+        ['tools/ticket.py', 'show', checkpoint, '--json', figures, '--force'],
+        work_dir / 'ticket.txt',
+    )
     console.rule('5  pictures')
     curves, predictions = work_dir / 'training.png', work_dir / 'predictions.png'
-    show(['tools/analysis/plot_training.py', work_dir, '--out', curves], work_dir / 'plot.txt')
     show(
-        ['tools/analysis/plot_predictions.py', CONFIG, checkpoint, '--out', predictions],
+        ['tools/analysis/plot_training.py', work_dir, '--out', curves, '--force'],
+        work_dir / 'plot.txt',
+    )
+    show(
+        ['tools/analysis/plot_predictions.py', CONFIG, checkpoint, '--out', predictions, '--force'],
         work_dir / 'predictions.txt',
     )
 

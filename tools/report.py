@@ -19,7 +19,7 @@ from st_mm.analysis.page import Section, page
 from st_mm.analysis.plots import plot_predictions, plot_training
 from st_mm.analysis.predictions import predict
 from st_mm.analysis.report import report
-from st_mm.files import write_atomically
+from st_mm.files import check_output, write_atomically
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -38,7 +38,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--pictures', type=int, default=3, metavar='N', help='predictions; 0 for none (%(default)s)'
     )
+    parser.add_argument('--force', action='store_true', help='overwrite the page')
     options = parser.parse_args(arguments)
+    try:
+        if options.out:
+            check_output(options.out, [options.checkpoint], options.force)
+    except OSError as error:
+        parser.error(str(error))
     if options.pictures < 0:
         parser.error(f'--pictures must be at least 0, got {options.pictures}')
     return options

@@ -21,7 +21,7 @@ from st_mm.analysis.reference import (
     plot_reference,
     reference_table,
 )
-from st_mm.files import write_atomically
+from st_mm.files import check_output, write_atomically
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -44,7 +44,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--plot', type=Path, metavar='PNG', help='draw the scores of one task over MACs'
     )
+    parser.add_argument('--force', action='store_true', help='overwrite files')
     options = parser.parse_args(arguments)
+    try:
+        for path in filter(None, (options.json, options.markdown, options.plot)):
+            check_output(path, force=options.force)
+    except OSError as error:
+        parser.error(str(error))
     if options.plot and len(options.task) > 1:
         parser.error('--plot draws one task: say which with --task')
     return options

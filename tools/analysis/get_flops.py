@@ -15,7 +15,7 @@ from rich.console import Console
 import st_mm  # noqa: F401 - registers the models, applies the runtime fixes
 from st_mm.analysis.checkpoints import build_model, find_input_shape, open_checkpoint
 from st_mm.analysis.costs import CostCard, cost_card
-from st_mm.files import write_atomically
+from st_mm.files import check_output, write_atomically
 
 
 def side(text: str) -> int:
@@ -55,7 +55,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, default={}, help='changes to the config'
     )
+    parser.add_argument('--force', action='store_true', help='overwrite FILE')
     options = parser.parse_args(arguments)
+    try:
+        if options.json:
+            check_output(options.json, [options.source], options.force)
+    except OSError as error:
+        parser.error(str(error))
     if options.shape and len(options.shape) > 2:
         parser.error('--shape takes a height and a width, or one number for both')
     return options

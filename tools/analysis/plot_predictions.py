@@ -13,6 +13,7 @@ from pathlib import Path
 import st_mm  # noqa: F401  # registers the models, applies the runtime fixes
 from st_mm.analysis.plots import plot_predictions, save_figure
 from st_mm.analysis.predictions import SPLITS, predict
+from st_mm.files import check_output
 
 
 def count(text: str) -> int:
@@ -40,7 +41,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, metavar='PNG', help='the figure (predictions.png beside CKPT)'
     )
-    return parser.parse_args(arguments)
+    parser.add_argument('--force', action='store_true', help='overwrite the figure')
+    options = parser.parse_args(arguments)
+    try:
+        if options.out:
+            check_output(options.out, [options.config, options.checkpoint], options.force)
+    except OSError as error:
+        parser.error(str(error))
+    return options
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import st_mm  # noqa: F401  # lets checkpoints of mmengine be read
 from st_mm.analysis.curves import read_curves
 from st_mm.analysis.plots import plot_training, save_figure
+from st_mm.files import check_output
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -28,7 +29,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         '--out', type=Path, metavar='PNG', help='the figure (WORK_DIR/training.png, else beside '
         'the scalars)',
     )  # fmt: skip
-    return parser.parse_args(arguments)
+    parser.add_argument('--force', action='store_true', help='overwrite the figure')
+    options = parser.parse_args(arguments)
+    try:
+        if options.out:
+            check_output(options.out, [options.source], options.force)
+    except OSError as error:
+        parser.error(str(error))
+    return options
 
 
 def main() -> int:
