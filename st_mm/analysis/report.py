@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from st_mm.measure import Macs, count_macs, count_params
-from st_mm.prune import Criterion, prunable_weights
+from st_mm.prune import Criterion, matches, prunable_weights
 from st_mm.ticket import Ticket
 from st_mm.units import find_owners
 
@@ -209,14 +209,16 @@ def population(model: nn.Module, ticket: Ticket | None) -> dict[str, Tensor]:
     """
     config = {} if ticket is None else ticket.config
     masks = {} if ticket is None else ticket.masks
-    # what took part: the masks of an earlier pruning, or of the last one where none were freed
-    if masks and ('FixedMaskHook' in config or (ticket is not None and ticket.masks_hold())):
-        return {n: w for n, w in prunable_weights(model, frozen=True).items() if n in masks}
+    known = prunable_weights(model, frozen=bool(masks))
+    if 'FixedMaskHook' in config:  # it holds the masks of an earlier pruning
+        return {name: weight for name, weight in known.items() if name in masks}
     hooks = [config[name] for name in ('ProgressivePruneHook', 'PruneHook') if name in config]
     hook = hooks[0] if hooks else {}
-    criterion = Criterion.build(pattern=hook.get('pattern'))
-    weights = prunable_weights(model, hook.get('skip', ()), frozen=bool(masks))
-    return criterion.fitting(weights)
+    if ticket is not None and masks and ticket.masks_hold():  # of all that took part
+        weights = {name: weight for name, weight in known.items() if name in masks}
+    else:
+        weights = {n: weight for n, weight in known.items() if not matches(n, hook.get('skip', ()))}
+    return Criterion.build(pattern=hook.get('pattern')).fitting(weights)
 
 
 def _check_masks(ticket: Ticket, weights: Mapping[str, Tensor]) -> None:

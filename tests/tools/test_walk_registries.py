@@ -39,8 +39,10 @@ def test_rows() -> None:
 
 
 def test_a_class_that_no_config_builds_says_why(monkeypatch) -> None:
-    monkeypatch.setattr(walk_registries, 'configs_of', lambda *_: {'LeNet5': []})
-    [row] = walk_registries.walk('mmpretrain', ['LeNet5'])
+    monkeypatch.setattr(walk_registries, 'configs_of', lambda *_: {'LeNet5': [], 'ClsHead': []})
+    rows = {row.name: row for row in walk_registries.walk('mmpretrain', ['LeNet5', 'ClsHead'])}
+    assert rows['LeNet5'].config == 'defaults'
+    row = rows['ClsHead']
     assert (row.prunable, row.left_out) == ('not built', 'no config of the zoo names it')
 
 

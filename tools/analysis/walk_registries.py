@@ -137,10 +137,12 @@ def uninitialized() -> Iterator[None]:
             setattr(module, name, function)
 
 
-def look(library: str, kind: str, name: str, path: Path) -> Row:
+def look(library: str, kind: str, name: str, path: Path | None) -> Row:
     """Build the model of a config and see what pruning finds in the part of a class."""
-    config = without_weights(Config.fromfile(path).model.to_dict())
-    config.pop('pretrained', None)
+    config: dict[str, Any] = dict(type=name)  # no config names it: the defaults of the class
+    if path is not None:
+        config = without_weights(Config.fromfile(path).model.to_dict())
+        config.pop('pretrained', None)
     if kind == 'backbone':
         config = next(part_of(config, name))
     registry = importlib.import_module(f'{library}.registry').MODELS
@@ -166,7 +168,7 @@ def look(library: str, kind: str, name: str, path: Path) -> Row:
         library,
         kind,
         name,
-        path.relative_to(zoo(library)).as_posix(),
+        path.relative_to(zoo(library)).as_posix() if path else 'defaults',
         f'{100 * prunable / max(total, 1):.1f} %',
         short(classifier),
         ', '.join(left),
@@ -190,7 +192,8 @@ def walk(library: str, only: list[str] | None = None) -> Iterator[Row]:
     paths = configs_of(library, list(classes))
     for name, (kind, _) in classes.items():
         why = 'no config of the zoo names it'
-        for path in paths[name][:TRIES]:
+        tries: list[Path | None] = list(paths[name][:TRIES])
+        for path in tries or [None] * (kind == 'backbone'):
             try:
                 with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
                     warnings.simplefilter('ignore')
@@ -198,7 +201,7 @@ def walk(library: str, only: list[str] | None = None) -> Iterator[Row]:
                 break
             except (Exception, StopIteration) as error:
                 text = ' '.join(str(error).split()) or type(error).__name__
-                why = f'{path.stem}: {text[:90]}'.replace('|', '/')
+                why = f'{path.stem if path else "defaults"}: {text[:90]}'.replace('|', '/')
             finally:
                 gc.collect()
         else:
