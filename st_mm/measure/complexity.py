@@ -1,8 +1,10 @@
 """Parameters and MACs of a model: as built, and counting nonzero weights only."""
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -60,13 +62,13 @@ def count_macs(model: nn.Module, input_shape: Sequence[int]) -> Macs:
         Macs: MACs per layer.
 
     Raises:
-        ValueError: If the model cannot take a picture of that shape, or has convolutions or linear
-            layers of which none runs.
+        ValueError: If the model cannot take a picture of that shape.
+        RuntimeError: If convolutions or linear layers run, and torch counts nothing.
     """
     # torch finds the modules by itself from 2.4 on, and warns there where it is told
     finds_modules = importlib.util.find_spec('torch.utils.module_tracker') is not None
     counter = FlopCounterMode(None if finds_modules else model, display=False)
-    with counter:
+    with counter, _calls(model) as called:
         run_on_shapes(model, input_shape)
     root = type(model).__name__
     flops = {
@@ -83,13 +85,33 @@ def count_macs(model: nn.Module, input_shape: Sequence[int]) -> Macs:
         for name, module in model.named_modules()
         if own.get(name)
     }
-    idle = [name for name, each in model.named_modules() if isinstance(each, MULTIPLYING)]
-    if idle and not layers:
-        raise ValueError(
-            f'{root} has {len(idle)} convolutions or linear layers ({idle[0]!r}, ...), but runs '
-            f'none of them on a picture of {tuple(input_shape)}: there are no MACs to count'
+    if called and not layers:
+        raise RuntimeError(
+            f'{root} runs {len(called)} convolutions or linear layers ({called[0]!r}, ...), but '
+            f'FlopCounterMode of torch {torch.__version__} counts none of their products'
         )
     return Macs(layers)
+
+
+@contextmanager
+def _calls(model: nn.Module) -> Iterator[list[str]]:
+    """Note the names of the convolutions and linear layers that give any values."""
+    called: list[str] = []
+
+    def note(name: str, module: nn.Module, args: object, output: object) -> None:
+        if isinstance(output, torch.Tensor) and output.numel():
+            called.append(name)
+
+    handles = [
+        module.register_forward_hook(partial(note, name))
+        for name, module in model.named_modules()
+        if isinstance(module, MULTIPLYING) and module.weight.numel()
+    ]
+    try:
+        yield called
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _counted_parent(name: str, flops: Mapping[str, int]) -> str:
