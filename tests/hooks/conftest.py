@@ -23,7 +23,7 @@ MOBILENET = dict(
 
 
 @DATASETS.register_module()
-class NoisePictures(Dataset):
+class NoisyViews(Dataset):
     """16 pictures of noise in 4 classes; ``views`` of each for test time augmentation."""
 
     def __init__(self, views: int = 0) -> None:
@@ -48,7 +48,7 @@ class NoisePictures(Dataset):
 
 def loader(batch: int = 4, shuffle: bool = False, **dataset: Any) -> dict:
     return dict(
-        dataset=dict(type='NoisePictures', **dataset),
+        dataset=dict(type='NoisyViews', **dataset),
         batch_size=batch,
         num_workers=0,
         sampler=dict(type='DefaultSampler', shuffle=shuffle),

@@ -434,7 +434,9 @@ def test_zeros_stay_zeros_in_training(optimizer) -> None:
     block = AtomicBlock(4, 4, expand_ratio=1).train()
     average = ExponentialMovingAverage(block, momentum=0.02)
     optimizer = OPTIMIZERS[optimizer](block.parameters())
-    masks = Masks(prunable_weights(block), [prunable_weights(average.module)])
+    weights = prunable_weights(block)
+    copies = dict(average.module.named_parameters())  # of which none trains
+    masks = Masks(weights, [{name: copies[name] for name in weights}])
 
     def step() -> None:
         optimizer.zero_grad()
