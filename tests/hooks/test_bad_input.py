@@ -104,7 +104,8 @@ def test_search_without_units(refuses) -> None:
 
 
 def test_reactivation_that_would_free_nothing(refuses) -> None:
-    refuses(ValueError, "EncoderDecoder has no search units: set scope='all'", _stock_model, search=None,
+    message = "EncoderDecoder has no search units: set scope='all'"
+    refuses(ValueError, message, _stock_model, search=None,
             reactivate=dict(on='prune'))  # fmt: skip
 
 
