@@ -240,7 +240,7 @@ def _weights(checkpoint: Path, entry: str = 'state_dict') -> dict[str, Tensor]:
 def _outputs(model: nn.Module, library: str, part: str = '') -> list[Tensor]:
     """What a model, or a part of it, makes of two pictures in eval mode; the mode stays."""
     generator = torch.Generator().manual_seed(1)
-    pictures = torch.randn(2, 3, HEIGHT, WIDTH[library], generator=generator)
+    pictures = 3 * torch.randn(2, 3, HEIGHT, WIDTH[library], generator=generator)  # of contrast
     training = model.training
     model.eval()
     found = attrgetter(part)(model)(pictures) if part else model(pictures, None, mode='tensor')
@@ -366,8 +366,6 @@ def test_the_ticket(drawn: Drawn) -> None:
         assert moments[index]['exp_avg'].shape == parameter.shape
     # equality means something only where the weights decide
     [outputs] = _outputs(plain, drawn.library)
-    if (drawn.library, drawn.network) == ('mmpose', 'MobileNetV3'):
-        pytest.xfail('this ticket gives the same output for every picture: its cause is open')
     assert (outputs[0] - outputs[1]).norm() > 1e-3 * outputs.norm()
 
 
