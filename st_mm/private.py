@@ -17,6 +17,8 @@ from mmengine.model import BaseAveragedModel
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.visualization import BaseVisBackend, LocalVisBackend, Visualizer
+from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.utils import checkpoint as checkpointing
 
 
@@ -119,3 +121,28 @@ def _replaced(name: str, stand_in: Any) -> Iterator[None]:
         yield
     finally:
         setattr(checkpointing, name, original)
+
+
+def wrap_anew(runner: Runner, model: nn.Module) -> nn.Module:
+    """Build the distributed wrapper of a run again; that of a FlexibleRunner by its strategy."""
+    strategy = getattr(runner, 'strategy', None)
+    if strategy is None:
+        wrapped: nn.Module = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
+        return wrapped
+    strategy.model = None  # it holds the old reducer as well
+    strategy.model = wrapped = strategy._wrap_model(model)
+    return wrapped
+
+
+def shards(runner: Runner) -> str | None:
+    """What splits single parameters over ranks in a run, by name; None if nothing does."""
+    for module in runner.model.modules():
+        if isinstance(module, FullyShardedDataParallel):
+            return type(module).__name__
+    strategy = getattr(runner, 'strategy', None)
+    names = [cls.__name__ for cls in type(strategy).__mro__]
+    if 'DeepSpeedStrategy' in names:
+        stage = strategy.config.get('zero_optimization', {}).get('stage', 0)
+        return f'DeepSpeed ZeRO-{stage}' if stage == 3 else None
+    found = [name for name in names if name in ('FSDPStrategy', 'ColossalAIStrategy')]
+    return found[0] if found else None

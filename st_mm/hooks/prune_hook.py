@@ -9,7 +9,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
-from st_mm.arguments import integer
+from st_mm.arguments import flag, integer
 from st_mm.private import has_loaded, resumed
 from st_mm.prune import NM, SCHEDULES, Criterion, Schedule
 
@@ -18,6 +18,8 @@ from .evidence import evidence_at
 from .mask_hook import MaskHook
 from .run_state import Moment, RunState, bare_model
 from .search_hook import SearchHook
+from .ticket_hook import check_same_time
+from .unfinished import judge_at_target, warn_of_best
 
 A_TICKET = 0.01  # share of exact zeros that makes a ticket of a checkpoint without a record
 
@@ -50,6 +52,8 @@ class PruneHook(MaskHook):
         calibration_batches (int): Batches over which BN is recalibrated after a prune; 0 for not
             at all. Defaults to 10.
         by_epoch (bool): Whether time runs in epochs or in iterations. Defaults to True.
+        best_at_target (bool): Whether ``save_best`` and early stopping leave out validations before
+            the weights have the schedule's ratio. Defaults to False.
 
     Raises:
         ValueError: If an argument is out of its range, the model has no prunable weights, or
@@ -66,8 +70,10 @@ class PruneHook(MaskHook):
         skip: Sequence[str] = (),
         calibration_batches: int = 10,
         by_epoch: bool = True,
+        best_at_target: bool = False,
     ) -> None:
         super().__init__(skip, by_epoch)
+        self.best_at_target = flag('best_at_target', best_at_target)
         self.schedule: Schedule = SCHEDULES.build(schedule)
         self.criterion = Criterion.build(score, scope, rules, pattern)
         self.criterion.check(self.schedule.ratio)
@@ -91,6 +97,10 @@ class PruneHook(MaskHook):
     def fill(self, runner: Runner, state: RunState) -> None:
         """Take over the masks there are, and bring them to the ratio of the time."""
         self._check_schedule(runner)
+        if self.best_at_target:
+            judge_at_target(runner, lambda: self._at_target(state))
+        else:
+            warn_of_best(runner, self.last_prune(runner), self.by_epoch)
         weights = self.own(state.masks.known)
         self.criterion.rehearse(bare_model(runner), weights, self.schedule.ratio)
         now = runner.epoch if self.by_epoch else runner.iter
@@ -159,6 +169,13 @@ class PruneHook(MaskHook):
         )
         self._prune(runner, moment, 'prune')
 
+    def _at_target(self, state: RunState) -> bool:
+        """Whether the masks of the whole ratio hold now, and nothing has been freed since."""
+        last = next((e for e in reversed(state.ticket.events) if 'ratio' in e), None)
+        if last is None or last['ratio'] < self.schedule.ratio:
+            return False
+        return state.masks.density() <= last['density'] + 1e-9
+
     def _share_masked(self, state: RunState) -> float:
         """Share of this hook's weights that is masked."""
         keep = self.own(state.masks.keep).values()
@@ -172,8 +189,7 @@ class PruneHook(MaskHook):
     def _check_schedule(self, runner: Runner) -> None:
         """Refuse a schedule that cannot reach the ratio; warn if nothing trains sparse."""
         searches = [hook for hook in runner.hooks if isinstance(hook, SearchHook)]
-        if any(hook.by_epoch != self.by_epoch for hook in searches):
-            raise ValueError(f'SearchHook and {type(self).__name__} must agree on by_epoch')
+        check_same_time(*searches, self)
         if searches and isinstance(self.criterion.pattern, NM):
             raise ValueError(
                 f'the groups of {self.criterion.pattern} fall apart when SearchHook removes '

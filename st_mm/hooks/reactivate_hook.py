@@ -15,7 +15,7 @@ from .evidence import evidence_at
 from .prune_hook import PruneHook
 from .run_state import Moment, RunState, bare_model
 from .search_hook import SearchHook
-from .ticket_hook import TicketHook
+from .ticket_hook import TicketHook, check_same_time
 
 
 @HOOKS.register_module()
@@ -71,8 +71,7 @@ class ReactivateHook(TicketHook):
         self.pruner = self._partner(runner, PruneHook)
         leader = self._partner(runner, SearchHook) if self.on == 'search' else self.pruner
         self.by_epoch = leader.by_epoch
-        if self.pruner.by_epoch != leader.by_epoch:
-            raise ValueError(f'SearchHook and {type(self.pruner).__name__} must agree on by_epoch')
+        check_same_time(leader, self.pruner)
         if self.scope == 'searched' and not find_owners(bare_model(runner)):
             raise ValueError(
                 "ReactivateHook(scope='searched') frees only weights of search units, and "

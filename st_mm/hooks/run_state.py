@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from st_mm.private import compile_step, refresh_average
+from st_mm.private import compile_step, refresh_average, wrap_anew
 from st_mm.prune import Masks
 from st_mm.search import Cut, shrink
 from st_mm.ticket import LATENT as LATENT
@@ -196,7 +196,7 @@ def rewrap(runner: Runner) -> None:
     if is_model_wrapper(runner.model):
         model = runner.model.module
         runner.model = None  # the old reducer must be gone before the new one is built
-        runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
+        runner.model = wrap_anew(runner, model)
     if runner.cfg.get('compile'):
         groups = optim_wrapper(runner).optimizer.param_groups
         groups[:] = map(dict, groups)  # paramwise_cfg makes ConfigDicts, on which dynamo fails

@@ -9,7 +9,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor, nn
 
 from st_mm.arguments import flag
-from st_mm.private import is_to_resume, is_training, load_from, resumed
+from st_mm.private import is_to_resume, is_training, load_from, resumed, shards
 from st_mm.ticket import KEY, Ticket, plain_state
 from st_mm.transfer import take_over
 from st_mm.units.loading import check_fit
@@ -60,6 +60,12 @@ class TicketHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Check the other hooks, the work dir and the checkpoint, before anything is built."""
         self._check_neighbours(runner)
+        if sharded := shards(runner):
+            raise ValueError(
+                f'{type(self).__name__} does not work with {sharded}: a parameter that is split '
+                'over ranks can neither lose units nor be masked; train with DDP '
+                '(MMDistributedDataParallel, DDPStrategy), or DeepSpeed up to ZeRO-2'
+            )
         for module in bare_model(runner).modules():  # perhaps built before st_mm was imported
             expect_ticket(module)
         if self is next(hook for hook in runner.hooks if isinstance(hook, TicketHook)):
@@ -204,3 +210,17 @@ def without_dropped_heads(model: nn.Module, weights: dict[str, Tensor]) -> dict[
     """
     places = model.state_dict().keys()
     return {n: w for n, w in weights.items() if n in places or 'aux' not in n.partition('.')[0]}
+
+
+def check_same_time(*hooks: TicketHook) -> None:
+    """Refuse hooks of which one counts epochs and another iterations.
+
+    Raises:
+        ValueError: Naming the first two that differ.
+    """
+    first, *others = hooks
+    for other in others:
+        if other.by_epoch != first.by_epoch:
+            raise ValueError(
+                f'{type(first).__name__} and {type(other).__name__} must agree on by_epoch'
+            )
