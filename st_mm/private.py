@@ -139,7 +139,7 @@ def shards(runner: Runner) -> str | None:
     for module in runner.model.modules():
         if isinstance(module, FullyShardedDataParallel):
             return type(module).__name__
-    strategy = getattr(runner, 'strategy', None)
+    strategy: Any = getattr(runner, 'strategy', None)
     names = [cls.__name__ for cls in type(strategy).__mro__]
     if 'DeepSpeedStrategy' in names:
         stage = strategy.config.get('zero_optimization', {}).get('stage', 0)

@@ -140,13 +140,13 @@ def test_a_file_without_a_record_is_refused(lottery: Path, tmp_path: Path) -> No
         read_ticket(tmp_path / 'plain.pth')
 
 
-def test_pruning_a_ticket_anew_keeps_its_units(
+def test_pruning_a_ticket_further_keeps_its_units_and_zeros(
     lottery: Path, tiny_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     path = str(lottery / 'epoch_3.pth')
     config = tiny_config(tmp_path / 'run', search=None, prune=None, reactivate=None)
     config.model.init_cfg = dict(type='Ticket', checkpoint=path, weights='random')
-    schedule = dict(type='OneShot', ratio=0.5, at=1)
+    schedule = dict(type='OneShot', ratio=0.95, at=1)
     config.custom_hooks.append(dict(type='PruneHook', schedule=schedule, calibration_batches=0))
     config.train_cfg.max_epochs = config.param_scheduler[0].total_steps = 2
     Runner.from_cfg(config).train()
@@ -154,7 +154,9 @@ def test_pruning_a_ticket_anew_keeps_its_units(
     before = read_ticket(path)
     assert (ticket.units, ticket.total) == (before.units, before.total)
     kinds = [event['kind'] for event in ticket.events]
-    assert kinds == ['prune']
+    assert kinds == ['inherit', 'prune']
+    for name in before.masks:
+        assert not (ticket.mask(name) & ~before.mask(name)).any(), name
 
 
 def test_plain_training_of_a_ticket_with_ema(

@@ -15,7 +15,7 @@ from st_mm.printable import printable
 from st_mm.ticket import Ticket, load_checkpoint
 from st_mm.units.loading import check_fit
 
-from .config_text import check_types, read_config
+from .config_text import ADVICE, check_types, foreign_imports, read_config
 
 Shape = tuple[int, int, int]
 
@@ -103,7 +103,15 @@ def open_checkpoint(
     try:
         supernet = build_model(config)
     except Exception as error:  # a config may build anything
-        raise ValueError(f'the config in {config_file or path} builds no model: {error}') from error
+        left = foreign_imports(config) if config_file is None and not trust else []
+        advice = (
+            f'; it imports {left[0]!r}, and nothing is imported out of a checkpoint: {ADVICE}'
+            if left
+            else ''
+        )
+        raise ValueError(
+            f'the config in {config_file or path} does not build a model: {error}{advice}'
+        ) from error
     model = copy.deepcopy(supernet)
     try:
         load_strictly(model, checkpoint['state_dict'])

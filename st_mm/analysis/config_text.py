@@ -110,6 +110,22 @@ def check_types(config: Mapping[str, Any]) -> None:
             raise ValueError(f'its model names {name!r}, which is not registered: {ADVICE}')
 
 
+def foreign_imports(config: Mapping[str, Any]) -> list[str]:
+    """Name the modules that a config imports (``custom_imports``), but those of st_mm and mm.
+
+    Args:
+        config (Mapping[str, Any]): A config that :func:`read_config` has read.
+
+    Returns:
+        list[str]: The names, in the order of the config.
+    """
+    imports = config.get('custom_imports')
+    names = imports.get('imports') if isinstance(imports, Mapping) else None
+    names = [names] if isinstance(names, str) else names if isinstance(names, list | tuple) else []
+    known = SCOPES | {'st_mm'}
+    return [n for n in names if isinstance(n, str) and n.partition('.')[0] not in known]
+
+
 def _is_registered(package: str, rest: str, name: str) -> bool:
     """Whether a name is that of a registered class: ``scope.name``, or the full one."""
     try:

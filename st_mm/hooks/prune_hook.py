@@ -174,7 +174,7 @@ class PruneHook(MaskHook):
         last = next((e for e in reversed(state.ticket.events) if 'ratio' in e), None)
         if last is None or last['ratio'] < self.schedule.ratio:
             return False
-        return state.masks.density() <= last['density'] + 1e-9
+        return bool(state.masks.density() <= last['density'] + 1e-9)
 
     def _share_masked(self, state: RunState) -> float:
         """Share of this hook's weights that is masked."""

@@ -91,6 +91,7 @@ def test_the_emptied_units_are_counted(build: Build) -> None:
     block = model.neck.block
     with torch.no_grad():
         block.expand.weight[0] = 0  # constant inside, but zeros stand around the map: a frame
+        block.expand_bn.bias[0] = 3  # above zero after the mean, whatever was drawn
         block.depthwise.k3.weight[1] = 0
         block.project.weight[:, 2] = 0
     compacted, found = compact(trace(model))

@@ -134,7 +134,15 @@ def test_trained_tested_and_shown(project: Path) -> None:
     assert {name: scores[name] for name in compared} == {name: logged[name] for name in compared}
     assert scores['EPE'] > 0
 
-    shown = run(project, TOOL, 'show', checkpoint, '--json', 'ticket.json')
+    # a config out of a file imports nothing, so its own classes are not known
+    alone = subprocess.run(
+        [sys.executable, TOOL, 'show', checkpoint], cwd=project, capture_output=True, text=True
+    )
+    assert alone.returncode == 2
+    assert "it imports 'shepherds', and nothing is imported out of a checkpoint" in alone.stderr
+    assert '--config FILE' in alone.stderr
+
+    shown = run(project, TOOL, 'show', checkpoint, '--config', 'config.py', '--json', 'ticket.json')
     assert 'Shepherds, data/, 17 keypoints' in shown
     plain = json.loads((project / 'ticket.json').read_text())
     alive = [group['alive'] for block in plain['blocks'] for group in block['units'].values()]
