@@ -40,7 +40,7 @@ fuzz: env  ## 1,000 damaged checkpoints, 1,000 configs, 40 kills
 
 # What a new torch or Python breaks shows in these first; a few minutes each, beside the download.
 SUBSET := tests/models tests/units tests/search tests/prune tests/measure tests/optim tests/hooks \
-	tests/compat tests/test_compat.py tests/test_contract.py tests/test_ticket.py
+	tests/compat tests/test_compat.py tests/test_contract.py tests/ticket
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 
 test-oldest:  ## pytest's core with the oldest torch, in .venv-oldest

@@ -1,6 +1,7 @@
-"""What only Unix has is imported where it is used, with another way beside it."""
+"""What only Unix has is imported where it is used; what `make test-*` names is there."""
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -27,3 +28,11 @@ def test_nothing_of_unix_at_import() -> None:
         if '.mim' not in path.parts and imported_at_once(path) & UNIX_ALONE
     }
     assert found == ON_RAY
+
+
+def test_the_subset_of_make_is_there() -> None:
+    lines = (ROOT / 'Makefile').read_text(encoding='utf-8').replace('\\\n', ' ')
+    [subset] = re.findall(r'^SUBSET := (.*)$', lines, re.MULTILINE)
+    names = subset.split()
+    assert len(names) > 5
+    assert [name for name in names if not (ROOT / name).exists()] == []
