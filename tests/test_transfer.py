@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.model import BaseModel
+from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
 from st_mm.hooks.labels import differ
@@ -141,6 +142,21 @@ def test_what_starts_new_may_be_named(drawn) -> None:
     assert {name.split('.')[2] for name in _part(found, 'backbone').new} == {'2'}
     assert _part(found, 'neck').taken == {}
     assert not any(name.startswith('backbone.stages.2') for name in found.restrict(ticket).masks)
+
+
+def test_a_classifier_in_a_backbone_starts_new_where_the_classes_differ() -> None:
+    def lenet(classes: int) -> BaseModel:
+        return ImageClassifier(dict(type='LeNet5', num_classes=classes), head=dict(type='ClsHead'))
+
+    state = lenet(4).state_dict()
+    last = {'backbone.classifier.2.weight', 'backbone.classifier.2.bias'}
+    part = _part(match(lenet(7), state, 'a.pth'), 'backbone')
+    assert set(part.new) == last == set(part.left)
+    assert set(part.taken) == state.keys() - last
+    wider = lenet(7)  # another network besides
+    wider.backbone.classifier[0] = nn.Linear(120, 85)
+    with pytest.raises(ValueError, match=r"'backbone.classifier.0.weight' has shape \(84, 120\)"):
+        match(wider, state, 'a.pth')
 
 
 def test_the_table_counts_every_weight_once(drawn) -> None:

@@ -1,4 +1,4 @@
-"""Draws a small data set: streets with labels, people with keypoints, or shapes by kind.
+"""Draw a small data set: streets with labels, people with keypoints, or shapes by kind.
 
 python tools/make_toy_data.py streets data/toy_streets
 """

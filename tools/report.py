@@ -1,4 +1,4 @@
-"""Writes one page about a training: costs, curves, architecture, densities, predictions.
+"""Write one page about a training: costs, curves, architecture, densities, predictions.
 
 python tools/report.py work_dirs/NAME
 """
@@ -23,7 +23,7 @@ from st_mm.files import check_output, write_atomically
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Write one self-contained HTML page about a training: what the ticket costs, '
         'its curves, what search and pruning have kept, and what it predicts (segmentation, where '
@@ -92,7 +92,7 @@ def sections(options: argparse.Namespace, checkpoint: Path, opened: Opened) -> l
 
 
 def main() -> int:
-    """Runs the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     options = parse()
     out = options.out or options.work_dir / 'report.html'
     try:

@@ -1,4 +1,4 @@
-"""Looks into tickets, the checkpoints of a search-and-prune training, and makes others of them.
+"""Look into tickets, the checkpoints of a search-and-prune training, and make others of them.
 
 python tools/ticket.py show work_dirs/NAME/epoch_430.pth
 """
@@ -16,7 +16,7 @@ from st_mm.printable import printable
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Look into tickets, compare them, and make other checkpoints of them.',
         epilog='`ticket.py COMMAND --help` has examples.',
@@ -28,7 +28,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Runs the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     options = parse()
     console = Console()
     if not console.is_terminal:
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def fail(error: Exception, code: int) -> int:
-    """Prints the first line of an error; returns the exit code."""
+    """Print the first line of an error; return the exit code."""
     text = Text.from_ansi(str(error).strip() or type(error).__name__).plain
     print(f'error: {printable(text.splitlines()[0].strip())}', file=sys.stderr)
     return code

@@ -1,7 +1,7 @@
 # SuperTickets: search and progressive pruning to 90 % in one run, with reactivation (IR-S).
 _base_ = './hr-search_8xb32-350e_imagenet-224x224.py'
 
-prune = dict(  # none at 350, behind which nothing trains
+prune = dict(  # none at 350, after which nothing trains
     type='ProgressivePruneHook', ratio=0.9, interval=25, end=325
 )
 reactivate = dict(type='ReactivateHook', on='search')

@@ -103,7 +103,7 @@ def check_types(config: Mapping[str, Any]) -> None:
     """
     scope = config.get('default_scope') or 'mmengine'
     if scope not in SCOPES:
-        raise ValueError(f'its default_scope is {scope!r}, which is no mm library: {ADVICE}')
+        raise ValueError(f'its default_scope is {scope!r}, which is not an mm library: {ADVICE}')
     for name in _types([config.get('model'), config.get('data_preprocessor')]):
         package, dot, rest = name.partition('.')
         if dot and (package not in SCOPES or not _is_registered(package, rest, name)):

@@ -4,7 +4,6 @@ Each is a file of its own that does nothing where it is not needed. ``st_mm`` ap
 when it is imported, which a config's ``custom_imports`` does early enough for mim and mm's tools.
 """
 
-from .averages import let_averages_follow_loads
 from .checkpoint_files import check_checkpoint_files, check_loaded_values
 from .checkpoint_globals import allow_checkpoint_globals
 from .cpu_ranks import tolerate_gloo_without_cuda, wrap_cpu_models_without_devices
@@ -20,7 +19,6 @@ __all__ = [
     'check_checkpoint_files',
     'check_loaded_values',
     'find_forks',
-    'let_averages_follow_loads',
     'name_empty_datasets',
     'stand_in_for_xtcocotools',
     'stub_mmcv_ops',
@@ -42,4 +40,3 @@ def apply() -> None:
     tolerate_gloo_without_cuda()
     wrap_cpu_models_without_devices()
     name_empty_datasets()
-    let_averages_follow_loads()

@@ -44,7 +44,7 @@ def check_checkpoint_files() -> None:
         if isinstance(checkpoint, dict):
             meta = checkpoint.get('meta', {})
             if not isinstance(meta, dict):
-                raise ValueError(f'{where} is no mm checkpoint: its meta is not a dict')
+                raise ValueError(f'{where} is not an mm checkpoint: its meta is not a dict')
             meta.pop('config', None)
             if 'state_dict' in checkpoint:
                 check_dense(checkpoint['state_dict'], where)

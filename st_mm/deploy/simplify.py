@@ -1,4 +1,4 @@
-"""The graph in its plain form: batch norms folded, what is done twice done once.
+"""The graph in its plain form: batch norms folded, work that appears twice done once.
 
 Every step keeps what the network computes; only the order of rounding changes. In plain form,
 

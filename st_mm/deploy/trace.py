@@ -38,7 +38,7 @@ def trace(model: nn.Module, image_size: tuple[int, int] | None = None) -> Graph:
         model (nn.Module): An mm model (run with ``mode='tensor'``) or any module that takes one
             batch of pictures. It is copied, and not changed.
         image_size (tuple[int, int], optional): Height and width, for a network that takes only
-            this one, or whose graph shall. Defaults to None: the graph takes any size.
+            this one, or for a graph of just this size. Defaults to None: the graph takes any size.
 
     Returns:
         Graph: In float64, batch norms still apart; see :func:`~st_mm.deploy.simplify.simplify`.
@@ -182,7 +182,7 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 
 
 def _record(model: nn.Module, size: tuple[int, int]) -> tuple[Recorder, list[Node], list[int]]:
-    """Run a model under a recorder; returns it the outputs' nodes, and their axes."""
+    """Run a model under a recorder; return it, the outputs' nodes, and their axes."""
     channels = _picture_channels(model)
     picture = torch.rand(1, channels, *size, dtype=torch.float64) * 2 - 1
     recorder = Recorder(picture)

@@ -54,7 +54,7 @@ class FreezeHook(Hook):
             if not found:
                 children = ', '.join(name for name, _ in model.named_children())
                 raise ValueError(
-                    f"'{part}' in parts of FreezeHook is no module with parameters in "
+                    f"'{part}' in parts of FreezeHook is not a module with parameters in "
                     f'{type(model).__name__}, which has {children}'
                 )
             frozen |= found

@@ -1,6 +1,7 @@
-"""How weights move: the optimizer and the moving average of the published recipes."""
+"""How weights move: the optimizer and moving averages, of the published recipes and after loads."""
 
+from .averages import let_averages_follow_loads
 from .ema import RampedEMA
 from .rmsprop import RMSpropEpsInRoot
 
-__all__ = ['RMSpropEpsInRoot', 'RampedEMA']
+__all__ = ['RMSpropEpsInRoot', 'RampedEMA', 'let_averages_follow_loads']

@@ -166,7 +166,7 @@ class NM(Pattern):
     """Of every m consecutive input channels, n stay (sparse tensor cores run 2:4 fast).
 
     Groups are counted at each output channel and kernel position. Weights whose
-    input channels are no multiple of m (depthwise convolutions, an RGB stem) do not take part.
+    input channels are not a multiple of m (depthwise convolutions, an RGB stem) do not take part.
     On the way to the final ratio of 1 - n / m, every group loses int(ratio * m).
 
     Attributes:

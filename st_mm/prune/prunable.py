@@ -29,7 +29,7 @@ class Survey:
         frozen (dict[str, Tensor]): What it may mask once it trains.
         classifier (dict[str, Tensor]): The task's classifier, which stays dense.
         skipped (dict[str, Tensor]): What the user names.
-        unreached (dict[str, Tensor]): Parameters whose zeros are no zeros of the kernel.
+        unreached (dict[str, Tensor]): Parameters whose zeros do not reach the kernel.
     """
 
     prunable: dict[str, Tensor]

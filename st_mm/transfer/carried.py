@@ -18,7 +18,7 @@ class Carried:
         ticket (Ticket): The record, in the names of the model.
         shared (frozenset[str]): Names of the tensors that were taken.
         latent (list[dict[str, Tensor]], optional): Values of the masked weights, per copy of the
-            model; None if they have no past.
+            model; None if the file has none.
     """
 
     ticket: Ticket

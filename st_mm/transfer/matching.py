@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from mmengine.model import BaseModel
 from torch import nn
 
+from st_mm.prune import survey
 from st_mm.ticket import Ticket
 from st_mm.units.loading import COUNTER, check_fit, shapes_at, state_tensors
 from st_mm.units.owner import find_owners
@@ -28,7 +29,8 @@ def match(
 
     The parts of a whole model are its children; any other module is one part by itself. A ticket
     that fits a model as a whole is taken as a whole. Otherwise heads start new, necks are taken if
-    every tensor fits, and the rest (backbones) has to find all its tensors in the ticket.
+    every tensor fits, and the rest (backbones) has to find all its tensors in the ticket, but those
+    of a classifier in it (LeNet's).
 
     Args:
         model (nn.Module): The target, in the widths of its config; it is not changed.
@@ -65,6 +67,10 @@ def match(
         if wanted and (not is_head or (whole and not own_head)):
             near = is_neck or whole
             source = given[name] if name in given else _find(name, wanted, state, file, near)
+        if source is not None and not is_head:
+            unfit = _unfit(model, name, source, wanted, state)
+            fresh |= unfit
+            wanted = [each for each in wanted if each not in unfit]
         if source is not None and (problem := _problem(model, name, source, wanted, state)):
             if not is_neck:
                 raise ValueError(
@@ -154,6 +160,18 @@ def _find(name: str, wanted: Sequence[str], state: State, file: str, near: bool)
         f"{file}: part '{name or 'this module'}' could be {listed(best)} of the ticket: say which "
         f'in prefix of {INIT}'
     )
+
+
+def _unfit(
+    model: nn.Module, name: str, source: str, wanted: Sequence[str], state: State
+) -> set[str]:
+    """Tensors of a classifier in a backbone (LeNet's) that are not those of the ticket's."""
+    layers = {weight.rpartition('.')[0] for weight in survey(model).classifier}
+    shapes = {each: tensor.shape for each, tensor in state_tensors(model)}
+    own = [each for each in wanted if each.rpartition('.')[0] in layers]
+    pairs = {each: renamed(each, name, source) for each in own}
+    fits = all(o in state and state[o].shape == shapes[each] for each, o in pairs.items())
+    return set() if fits else set(own)
 
 
 def _problem(

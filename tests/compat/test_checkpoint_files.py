@@ -64,7 +64,7 @@ def test_what_is_not_a_weight(tmp_path, value, match) -> None:
 
 def test_a_meta_that_is_not_a_dict(tmp_path) -> None:
     path = save(tmp_path, ToyModel().state_dict(), meta=torch.ones(1))
-    with pytest.raises(ValueError, match=r'file\.pth is no mm checkpoint'):
+    with pytest.raises(ValueError, match=r'file\.pth is not an mm checkpoint'):
         load_checkpoint(ToyModel(), path)
 
 

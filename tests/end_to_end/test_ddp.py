@@ -94,7 +94,7 @@ class Kill(Hook):
 
 @HOOKS.register_module()
 class Fingerprint(Hook):
-    """Hashes what every rank must hold alike: all behind an event, else all but BN statistics.
+    """Hashes what every rank must hold alike: all after an event, else all but BN statistics.
 
     Of these a rank has its own until the next event, and so has its EMA with ``update_buffers``.
     """

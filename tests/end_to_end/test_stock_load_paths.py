@@ -542,7 +542,7 @@ def test_path(path: Callable, drawn: Drawn, matrix: dict, tmp_path: Path, monkey
 def test_resumed_is_uninterrupted(
     stop: int, drawn: Drawn, assert_same_end: Callable[[Path, Path], None], tmp_path: Path
 ) -> None:
-    """Weights, EMA, Adam's moments and the record, before the cut and behind it."""
+    """Weights, EMA, Adam's moments and the record, before the cut and after it."""
     checkpoint = str(drawn.checkpoint.with_name(f'iter_{stop}.pth'))
     _train(drawn, tmp_path / 'run', load_from=checkpoint, resume=True)
     assert_same_end(tmp_path / 'run' / f'iter_{END}.pth', drawn.checkpoint)

@@ -1,4 +1,4 @@
-"""SyncBN from training to inference: one process, other norms behind a load, and several GPUs."""
+"""SyncBN from training to inference: one process, other norms after a load, and several GPUs."""
 
 import copy
 import subprocess

@@ -410,7 +410,7 @@ def test_a_frozen_backbone_keeps_weights_and_masks(
 @pytest.mark.parametrize(
     ('parts', 'message'),
     [
-        (['trunk'], "'trunk' in parts of FreezeHook is no module"),
+        (['trunk'], "'trunk' in parts of FreezeHook is not a module"),
         (['*'], 'leaves nothing to train'),
     ],
 )

@@ -44,7 +44,7 @@ LOOPS = dict(
     iter=dict(
         search=dict(**SEARCH, by_epoch=False),
         prune=dict(**PRUNE, by_epoch=False),
-        # 7 is no multiple of an interval
+        # 7 is not a multiple of an interval
         train_cfg=dict(_delete_=True, type='IterBasedTrainLoop', max_iters=7),
         param_scheduler=[dict(type='OneCycleLR', eta_max=0.02, total_steps=7, by_epoch=False)],
         # of 8 samples: validation falls into the middle of a pass through the data

@@ -27,7 +27,7 @@ EVENTS = [
     ('prune', 5),
     ('search', 6),
     ('refit', 6),
-]  # of the run in conftest.py: nothing is freed behind the last prune, at 5
+]  # of the run in conftest.py: nothing is freed after the last prune, at 5
 
 
 def _density(state: dict, names: list[str]) -> float:
@@ -153,7 +153,7 @@ def test_reactivation_after_pruning(short, mode: str) -> None:
 
 
 def test_iterations(short) -> None:
-    """The same in an iteration-based loop whose length is no multiple of the intervals."""
+    """The same in an iteration-based loop whose length is not a multiple of the intervals."""
     runner = short(
         search=dict(by_epoch=False),
         prune=dict(interval=2, step=0.3, end=6, by_epoch=False),

@@ -39,7 +39,7 @@ class Bfloat16OptimWrapper(OptimWrapper):
 
 
 class Watch(Hook):
-    """Looks at the masked weights behind every step, live and EMA."""
+    """Looks at the masked weights after every step, live and EMA."""
 
     priority = 'LOWEST'
     steps = 0

@@ -198,7 +198,7 @@ def test_smaller_scale_after_a_skipped_step(train: Callable[..., Runner]) -> Non
 
 
 def test_masks_through_a_skipped_step(train: Callable[..., Runner]) -> None:
-    """Right behind a prune: all weights stay finite, and the masked ones zero."""
+    """Right after a prune: all weights stay finite, and the masked ones zero."""
     prune = dict(interval=1, step=0.5, ratio=0.5, end=1)
     recorder = Recorder()
     optim = {**BF16, **SCALED}
@@ -215,7 +215,7 @@ def test_masks_through_a_skipped_step(train: Callable[..., Runner]) -> None:
 def test_tokens(train: Callable[..., Runner]) -> None:
     """A token costs what removing it would save, given the tokens alive then."""
     without, ours = Recorder(dead=2), Recorder(dead=2)
-    search = dict(interval=1, threshold=0.0)  # behind 2 iterations
+    search = dict(interval=1, threshold=0.0)  # after 2 iterations
     for rho, recorder in ((0.0, without), (RHO, ours)):
         runner = train(rho, recorder, optim={}, search=search, model=dict(backbone=dict(tokens=4)))
     owners = find_owners(runner.model)

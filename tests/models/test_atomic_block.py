@@ -447,7 +447,7 @@ def test_autograd_after_load(before, widths) -> None:
 
 
 def test_autograd_after_load_with_gradients_left() -> None:
-    """A load that changes shapes must not leave gradients of the old shape behind."""
+    """A load that changes shapes must not leave gradients of the old shape."""
     block = build().train()
     block(torch.randn(2, 4, 8, 8)).square().mean().backward()
     optimizer = torch.optim.SGD(block.parameters(), 0.1)

@@ -76,7 +76,7 @@ def test_fusion_equals_the_published_sum(size, grow) -> None:
     for x, y in zip(ours, expected, strict=True):
         torch.testing.assert_close(x, y)
     assert len(layer.paths) == 7
-    assert (ours[-1].min() < 0) == grow  # no ReLU behind the new branch
+    assert (ours[-1].min() < 0) == grow  # no ReLU after the new branch
 
 
 @torch.no_grad()

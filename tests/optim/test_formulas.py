@@ -268,7 +268,7 @@ def test_scaled_imagenet_rate(batch) -> None:
         dict(
             type='MultiStepLR',
             gamma=0.97,
-            # the two stairs within the warm-up are taken behind it, at once
+            # the two stairs within the warm-up are taken after it, at once
             milestones=[warmup] * 2 + [ceil(12 * epoch * k / 5) for k in range(3, 146)],
             by_epoch=False,
         ),

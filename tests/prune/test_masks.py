@@ -62,7 +62,7 @@ def test_pack_of_views() -> None:
 
 
 class Reference:
-    """What DESIGN says, weight by weight: two models, masks, and values behind them."""
+    """What DESIGN says, weight by weight: two models, masks, and the values under them."""
 
     def __init__(self, models: list[dict[str, np.ndarray]]) -> None:
         self.models = models
@@ -192,7 +192,7 @@ def test_events_equal_the_reference(shapes, events, seed) -> None:
 
 
 def test_update_remembers_the_value_at_masking_only() -> None:
-    """What an optimizer puts on a masked weight before `apply` is no memory."""
+    """What an optimizer puts on a masked weight before `apply` is not remembered."""
     weights = named([torch.tensor([1.0, 2.0])])
     masks = Masks(weights)
     masks.update(dict(w0=torch.tensor([False, True])))

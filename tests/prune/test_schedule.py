@@ -185,7 +185,7 @@ def test_cubic_is_the_published_curve(schedule) -> None:
 
 
 def test_cubic_off_the_interval() -> None:
-    """The last prune comes before an end that is no multiple, with the whole ratio."""
+    """The last prune comes before an end that is not a multiple, with the whole ratio."""
     schedule = Cubic(0.8, end=12, begin=2, interval=4)
     assert due(schedule) == [2, 6, 10]
     assert [schedule.ratio_at(t) for t in (0, 2, 6, 10, 12)] == pytest.approx(

@@ -293,8 +293,8 @@ def test_foreign_source(tmp_path, refuse) -> None:
         ([torch.ones(99)], 'it holds no state dict'),
         (dict(model=None), 'it holds no state dict'),
         ({}, 'it holds no state dict'),
-        (dict(epoch=3), "its entry 'epoch' is no tensor"),
-        ({0: torch.ones(1)}, 'its entry 0 is no tensor'),
+        (dict(epoch=3), "its entry 'epoch' is not a tensor"),
+        ({0: torch.ones(1)}, 'its entry 0 is not a tensor'),
     ],
     ids=str,
 )

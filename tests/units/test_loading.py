@@ -1,4 +1,4 @@
-"""Loading: new shapes behind old parameters, and refusals by name."""
+"""Loading: new shapes in old parameters, and refusals by name."""
 
 import pytest
 import torch
@@ -150,7 +150,7 @@ def test_check_fit_knows_shared_tensors() -> None:
 
 
 def test_check_fit_leaves_the_module_alone() -> None:
-    """Widths that are yet to be taken are no misfit, and are not taken."""
+    """Widths that are yet to be taken do not count as a misfit, and are not taken."""
     block, smaller = AtomicBlock(2, 2, expand_ratio=1), AtomicBlock(2, 2, expand_ratio=1)
     set_widths(smaller, dict(k3=1, k5=0, k7=2))
     model = nn.Sequential(block)

@@ -1,4 +1,4 @@
-"""Compares the networks of the paper's tables: parameters and MACs by our counter, and published.
+"""Compare the networks of the paper's tables: parameters and MACs by our counter, and published.
 
 python tools/analysis/compare_models.py
 """
@@ -25,7 +25,7 @@ from st_mm.files import check_output, write_atomically
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Build the reference networks of each task from the configs of mmpretrain, '
         'mmseg, mmpose and st_mm, count their parameters and MACs (multiply-adds, auxiliary heads '
@@ -57,7 +57,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Runs the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     options = parse()
     console = Console()
     if not console.is_terminal:
@@ -81,7 +81,7 @@ def main() -> int:
 
 
 def write(options: argparse.Namespace, compared: dict) -> None:
-    """Writes the files that were asked for."""
+    """Write the files that were asked for."""
     if options.json:
         plain = {
             name: dict(

@@ -1,4 +1,4 @@
-"""Counts parameters and MACs of a config or of a checkpoint: dense, structural, nonzero.
+"""Count parameters and MACs of a config or of a checkpoint: dense, structural, nonzero.
 
 python tools/analysis/get_flops.py work_dirs/NAME/epoch_430.pth --shape 512 1024
 """
@@ -26,7 +26,7 @@ def side(text: str) -> int:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Count the parameters and the MACs (multiply-adds of convolutions, linear '
         'layers and matrix products) of one picture: dense as the config builds the network, '
@@ -68,7 +68,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def count(options: argparse.Namespace) -> CostCard:
-    """Counts what the command line asks for."""
+    """Count what the command line asks for."""
     ticket = None
     if options.source.suffix == '.pth':
         if options.cfg_options:
@@ -85,7 +85,7 @@ def count(options: argparse.Namespace) -> CostCard:
 
 
 def main() -> int:
-    """Runs the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     options = parse()
     console = Console()
     if not console.is_terminal:

@@ -1,4 +1,4 @@
-"""Draws what a segmentation ticket predicts: input, truth and prediction side by side.
+"""Draw what a segmentation ticket predicts: input, truth and prediction side by side.
 
 python tools/analysis/plot_predictions.py CONFIG CKPT
 """
@@ -24,7 +24,7 @@ def count(text: str) -> int:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Draw input, truth and prediction for pictures spread evenly over a split.',
         epilog='example: python tools/analysis/plot_predictions.py configs/camvid/'
@@ -52,7 +52,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Runs the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     options = parse()
     out = options.out or options.checkpoint.parent / 'predictions.png'
     try:

@@ -1,4 +1,4 @@
-"""Draws the curves of a training: loss, score, density and search units, events marked.
+"""Draw the curves of a training: loss, score, density and search units, events marked.
 
 python tools/analysis/plot_training.py work_dirs/NAME
 """
@@ -14,7 +14,7 @@ from st_mm.files import check_output
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Draw loss, validation score, density and search units over the time of a '
         'training; search, prune and reactivation events are marked. Resumed runs are joined.',
@@ -40,7 +40,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Runs the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     options = parse()
     folder = options.source if options.source.is_dir() else options.source.parent
     out = options.out or folder / 'training.png'

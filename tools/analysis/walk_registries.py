@@ -1,4 +1,4 @@
-"""Lists what pruning finds in every backbone and head that mmseg, mmpose and mmpretrain register.
+"""List what pruning finds in every backbone and head that mmseg, mmpose and mmpretrain register.
 
 python tools/analysis/walk_registries.py docs/prunable.md
 """
@@ -224,7 +224,7 @@ def markdown(rows: list[Row]) -> str:
 
 
 def main() -> int:
-    """Runs the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

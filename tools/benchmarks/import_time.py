@@ -1,4 +1,4 @@
-"""Measures what `import st_mm` takes, as a ratio to what is imported without it.
+"""Measure what `import st_mm` takes, as a ratio to what is imported without it.
 
 python tools/benchmarks/import_time.py --rounds 10
 """

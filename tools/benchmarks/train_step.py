@@ -1,4 +1,4 @@
-"""Measures what search and pruning add to a training step, and what they take off it.
+"""Measure what search and pruning add to a training step, and what they take off it.
 
 python tools/benchmarks/train_step.py --rounds 20 --json step.json
 """
@@ -52,7 +52,7 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Measure what search and pruning add to a training step, and take off it.',
         epilog=HELP,
@@ -78,9 +78,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def measure(options: argparse.Namespace, work_dir: Path, console: Console) -> dict:
-    """Takes the figures; returns them with the conditions, in plain types."""
+    """Take the figures; return them with the conditions, in plain types."""
     import torch
-    from measures import MEASURES  # behind --device
+    from measures import MEASURES  # after --device
     from mmengine import Config
     from training import Setting
 
@@ -121,7 +121,7 @@ def show(figures: dict) -> Table:
 
 
 def main() -> int:
-    """Runs the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     options = parse()
     if options.device == 'cpu':
         os.environ['CUDA_VISIBLE_DEVICES'] = '-1'  # mmengine takes a GPU wherever it sees one

@@ -1,4 +1,4 @@
-"""Compiles a ticket for the sparse engine: a weights file, and the engine's library.
+"""Compile a ticket for the sparse engine: a weights file, and the engine's library.
 
 python tools/deploy/compile.py work_dirs/NAME/epoch_430.pth ticket.stw
 """
@@ -22,7 +22,7 @@ from st_mm.printable import printable
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Write a ticket as a weights file of the sparse engine, and build the engine '
         "where there is a C compiler (the library is kept in the user's cache). The result is "
@@ -38,7 +38,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
-    """Compiles a ticket."""
+    """Compile a ticket."""
     network = open_network(options)
     data = to_bytes(network.graph, network.facts)
     try:
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
 
 def write_onnx(network: Network, target: Path) -> None:
-    """Writes what every machine can run."""
+    """Write what every machine can run."""
     try:
         from st_mm.deploy.onnx import save_onnx
     except ImportError as error:
@@ -68,7 +68,7 @@ def write_onnx(network: Network, target: Path) -> None:
 
 
 def main() -> int:
-    """Runs the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     options = parse()
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
     try:

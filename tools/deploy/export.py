@@ -1,4 +1,4 @@
-"""Writes a ticket as ONNX: compacted, checked against PyTorch, for any number and size of pictures.
+"""Write a ticket as ONNX: compacted, checked against PyTorch, for any number and size of pictures.
 
 python tools/deploy/export.py work_dirs/NAME/epoch_430.pth ticket.onnx
 """
@@ -18,7 +18,7 @@ from st_mm.printable import printable
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Write a ticket as ONNX. What no output depends on is removed, and the rest '
         'is compared with PyTorch before anything is written. What a user needs around it (mean, '
@@ -33,7 +33,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
-    """Exports a ticket."""
+    """Export a ticket."""
     network = open_network(options)
     data = to_onnx(network.graph, network.facts).SerializeToString()
     session = onnxruntime.InferenceSession(data, providers=['CPUExecutionProvider'])
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
 
 def main() -> int:
-    """Runs the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     options = parse()
     try:
         with warnings.catch_warnings():

@@ -33,7 +33,7 @@ class Network:
 
 
 def add_arguments(parser: argparse.ArgumentParser, target: str) -> None:
-    """Adds what the tools have in common."""
+    """Add what the tools have in common."""
     parser.add_argument('ticket', type=Path, metavar='TICKET', help='a checkpoint, a .pth file')
     parser.add_argument('target', type=Path, metavar='OUT', help=target)
     parser.add_argument('--force', action='store_true', help='overwrite OUT')
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser, target: str) -> None:
 
 
 def open_network(options: argparse.Namespace) -> Network:
-    """Opens a ticket, traces it and removes what is dead."""
+    """Open a ticket, trace it and remove what is dead."""
     if options.target.exists() and not options.force:
         raise FileExistsError(
             f'{options.target} is there already: choose another name, or overwrite it with --force'
@@ -75,7 +75,7 @@ def open_network(options: argparse.Namespace) -> Network:
 def check(
     network: Network, run: Callable[[np.ndarray], Sequence[np.ndarray]], pictures: list[Path]
 ) -> float:
-    """Compares what was made with PyTorch in float64; returns the largest error.
+    """Compare what was made with PyTorch in float64; return the largest error.
 
     Errors are relative to the largest output. A network that magnifies rounding may miss the
     tolerance in any float32 program: then what PyTorch itself misses by in float32 is the measure.

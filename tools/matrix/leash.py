@@ -1,4 +1,4 @@
-"""Runs a command that the system ends when the process that started it ends.
+"""Run a command that the system ends when the process that started it ends.
 
 leash.py PARENT COMMAND...
 

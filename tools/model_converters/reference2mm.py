@@ -208,7 +208,7 @@ def _read(path: Path) -> Converted:
         raise ValueError('it holds no state dict')
     for key, tensor in checkpoint.items():
         if not isinstance(key, str) or not torch.is_tensor(tensor):
-            raise ValueError(f'its entry {key!r} is no tensor of a state dict')
+            raise ValueError(f'its entry {key!r} is not a tensor of a state dict')
     return {key.removeprefix('module.'): tensor for key, tensor in checkpoint.items()}
 
 

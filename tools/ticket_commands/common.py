@@ -36,7 +36,7 @@ def add_command(
     description: str,
     note: str = NOT_RUN,
 ) -> argparse.ArgumentParser:
-    """Adds the command of a function, under its name."""
+    """Add the command of a function, under its name."""
     lines = '\n'.join(f'  python tools/ticket.py {example}' for example in examples)
     parser = commands.add_parser(
         run.__name__,
@@ -50,14 +50,14 @@ def add_command(
 
 
 def add_source_and_target(parser: argparse.ArgumentParser) -> None:
-    """Adds SRC, DST and --force."""
+    """Add SRC, DST and --force."""
     parser.add_argument('source', type=Path, metavar='SRC', help='the ticket, a .pth file')
     parser.add_argument('target', type=Path, metavar='DST', help='the .pth file to write')
     parser.add_argument('--force', action='store_true', help='overwrite DST')
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """Adds --config and --trust."""
+    """Add --config and --trust."""
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument(
         '--config', type=Path, metavar='FILE', help='the config, instead of the one in the ticket'
@@ -68,13 +68,13 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Adds --json and --force."""
+    """Add --json and --force."""
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to a file too')
     parser.add_argument('--force', action='store_true', help='overwrite FILE')
 
 
 def open_ticket(path: Path, options: argparse.Namespace) -> Opened:
-    """Opens a checkpoint whose record is there, and is that of its weights."""
+    """Open a checkpoint whose record is there, and is that of its weights."""
     opened = open_checkpoint(path, options.config, options.trust)
     ticket = read_record(dict(meta=opened.meta), path)
     ticket.check(opened.model)
@@ -84,12 +84,12 @@ def open_ticket(path: Path, options: argparse.Namespace) -> Opened:
 
 
 def save(checkpoint: dict[str, Any], path: Path) -> None:
-    """Writes a checkpoint, whole or not at all."""
+    """Write a checkpoint, whole or not at all."""
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
     write_atomically(path, buffer.getvalue())
 
 
 def save_json(plain: dict[str, Any], path: Path) -> None:
-    """Writes figures, whole or not at all."""
+    """Write figures, whole or not at all."""
     write_atomically(path, (json.dumps(plain, indent=2) + '\n').encode())

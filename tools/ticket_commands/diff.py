@@ -13,7 +13,7 @@ from .common import add_command, add_config, add_json, open_ticket, save_json
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Adds the command."""
+    """Add the command."""
     parser = add_command(
         commands,
         diff,
@@ -34,7 +34,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def diff(options: argparse.Namespace, console: Console) -> None:
-    """Prints the comparison of two tickets."""
+    """Print the comparison of two tickets."""
     paths = (str(options.first), str(options.second))
     if options.json:
         check_output(options.json, [*paths, options.config], options.force)

@@ -13,7 +13,7 @@ from .common import add_command, add_source_and_target, save
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Adds the command."""
+    """Add the command."""
     parser = add_command(
         commands,
         extract,
@@ -25,13 +25,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         help='a slim file: weights, masks and config, without optimizer and schedulers',
         description='Write the weights of a ticket with its record, config and classes, as the '
         'training saved them for tests (those of the EMA, if it has one). Optimizer, schedulers, '
-        'the other set of weights, latent weights and logs stay behind.',
+        'the other set of weights, latent weights and logs are left out.',
     )
     add_source_and_target(parser)
 
 
 def extract(options: argparse.Namespace, console: Console) -> None:
-    """Writes the slim file, prints both sizes."""
+    """Write the slim file and print both sizes."""
     check_output(options.target, force=options.force)  # a file may be slimmed in place
     checkpoint = load_checkpoint(options.source)
     before = options.source.stat().st_size

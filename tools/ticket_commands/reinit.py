@@ -39,7 +39,7 @@ To train the result, set load_from to it and add dict(type='FixedMaskHook') to c
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Adds the command."""
+    """Add the command."""
     parser = add_command(
         commands,
         reinit,
@@ -63,7 +63,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def reinit(options: argparse.Namespace, console: Console) -> None:
-    """Writes the checkpoint, prints sizes."""
+    """Write the checkpoint and print sizes."""
     weights = None if options.weights == RANDOM else options.weights
     check_output(options.target, [options.source, weights, options.config], options.force)
     opened = open_ticket(options.source, options)
@@ -84,7 +84,7 @@ def reinit(options: argparse.Namespace, console: Console) -> None:
 
 
 def _check_weights(model: nn.Module, path: str) -> None:
-    """Refuses weights of another network by the first tensor that differs."""
+    """Refuse weights of another network by the first tensor that differs."""
     try:
         check_fit(model, plain_state(load_checkpoint(path)), '', required=True)
     except RuntimeError as error:
@@ -106,7 +106,7 @@ def initialized(config: Config) -> nn.Module:
 
 
 def _drop_files(node: Any) -> None:
-    """Takes initializers that read a file out of a config; a class is left its own then."""
+    """Take initializers that read a file out of a config; a class is left its own then."""
     if isinstance(node, dict):
         if own := node.pop('init_cfg', None):
             own = [entry for entry in ([own] if isinstance(own, dict) else own) if _draws(entry)]

@@ -34,7 +34,7 @@ def side(text: str) -> int:
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Adds the command."""
+    """Add the command."""
     parser = add_command(
         commands,
         show,
@@ -66,7 +66,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def show(options: argparse.Namespace, console: Console) -> None:
-    """Prints the report over a checkpoint."""
+    """Print the report over a checkpoint."""
     if options.json:
         check_output(options.json, [options.checkpoint, options.config], options.force)
     if options.target:

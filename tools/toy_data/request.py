@@ -56,7 +56,7 @@ class Request:
 def in_processes(
     write: Callable[[Any], Any], jobs: Iterable[Any], workers: int, chunksize: int
 ) -> Iterator[Any]:
-    """Runs a function on all jobs, on several processes if asked to; yields in their order.
+    """Run a function on all jobs, on several processes if asked to; yield in their order.
 
     Args:
         write (Callable): A function of a module, so that a process can import it.

@@ -33,7 +33,7 @@ def fractal(
 
 
 def sample(tile: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Reads a tile at real-valued positions, repeating it without end.
+    """Read a tile at real-valued positions, repeating it without end.
 
     Args:
         tile (np.ndarray): ``(n, m)`` float32.

@@ -71,7 +71,7 @@ def limb(
     bend_sign: int,
     lengths: tuple[float, float],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws the angles of an arm or a leg; returns middle and end joint from the first one."""
+    """Draw the angles of an arm or a leg; return middle and end joint from the first one."""
     forwards, sideways, bend = (rng.uniform(*bounds) for bounds in ranges)
     upper = rotation('z', side * sideways) @ rotation('x', -forwards)
     lower = upper @ rotation('x', -bend_sign * bend)
@@ -80,7 +80,7 @@ def limb(
 
 
 def pose(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Draws a pose.
+    """Draw a pose.
 
     Args:
         rng (np.random.Generator): Source of randomness.
@@ -115,7 +115,7 @@ def pose(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def place(rng: np.random.Generator, middle: tuple[float, float], pixels: float) -> Body:
-    """Draws a body and puts it into the picture.
+    """Draw a body and put it into the picture.
 
     Args:
         rng (np.random.Generator): Source of randomness.

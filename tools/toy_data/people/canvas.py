@@ -33,7 +33,7 @@ class Canvas:
         colour: Sequence[int],
         part: int = 0,
     ) -> np.ndarray:
-        """Fills the convex hull of some discs.
+        """Fill the convex hull of some discs.
 
         Args:
             centres (Sequence[np.ndarray]): (column, row) of each disc in pixels; what follows in

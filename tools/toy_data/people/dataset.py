@@ -37,7 +37,7 @@ class Request(AnyRequest):
 
 
 def write_image(job: tuple[Request, Path, str, int]) -> list[dict]:
-    """Draws one image, which depends on nothing but seed, split, index and size, and writes it.
+    """Draw one image, which depends on nothing but seed, split, index and size, and write it.
 
     Args:
         job (tuple): Request, folder, split, index.
@@ -88,7 +88,7 @@ def already_there(request: Request, root: Path, force: bool) -> bool:
 
 
 def write_set(request: Request, root: Path, workers: int) -> Iterator[int]:
-    """Draws a whole set beside its folder, and moves it there in the end.
+    """Draw a whole set beside its folder, and move it there in the end.
 
     Args:
         request (Request): The set.

@@ -57,7 +57,7 @@ def colour(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
 
 
 def clothes(rng: np.random.Generator) -> dict[str, tuple[int, int, int]]:
-    """Draws what somebody wears: an arm and a leg of one side share a hue that the others lack.
+    """Draw what somebody wears: an arm and a leg of one side share a hue that the others lack.
 
     Which hue is on which side differs from one to the next, so that a mirrored picture is another
     proper picture: the face and the badge tell left from right, as with real people.
@@ -80,7 +80,7 @@ def clothes(rng: np.random.Generator) -> dict[str, tuple[int, int, int]]:
 
 
 def paint_body(canvas: Canvas, body: Body, worn: dict, first: int) -> np.ndarray:
-    """Paints somebody, far parts first; returns the spots of the silhouette.
+    """Paint somebody, far parts first; return the spots of the silhouette.
 
     Args:
         canvas (Canvas): What to paint on.
@@ -133,7 +133,7 @@ def annotation(canvas: Canvas, body: Body, whole: np.ndarray, first: int) -> dic
 
 
 def background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Draws a wall and a floor with blotches, ``(h, w, 3)`` RGB uint8."""
+    """Draw a wall and a floor with blotches, ``(h, w, 3)`` RGB uint8."""
     wall, floor = (colour(rng.random(), 0.3, rng.uniform(0.3, 0.9)) for _ in range(2))
     rows = np.arange(height) > rng.uniform(0.5, 0.9) * height
     flat = np.where(rows[:, None, None], floor, wall) * np.ones((1, width, 1))
@@ -142,7 +142,7 @@ def background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def clutter(rng: np.random.Generator, canvas: Canvas, things: int) -> None:
-    """Paints boards, poles and balls anywhere."""
+    """Paint boards, poles and balls anywhere."""
     size = np.array([canvas.width, canvas.height])
     for _ in range(things):
         start = rng.random(2) * size
@@ -153,7 +153,7 @@ def clutter(rng: np.random.Generator, canvas: Canvas, things: int) -> None:
 
 
 def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, list[dict]]:
-    """Draws a picture of one to three people.
+    """Draw a picture of one to three people.
 
     Args:
         rng (np.random.Generator): Source of randomness.

@@ -21,7 +21,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         'workers.',
         epilog=f'Classes: {", ".join(KINDS)}; as many pictures of each as of any other. Running '
         'the command again does nothing if the set is complete; a run that fails or is stopped '
-        'leaves nothing behind.',
+        'leaves no files.',
         images=(1000, 200, 200),
         size=(64, 64),
         noun='pictures',

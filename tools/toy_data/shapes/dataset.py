@@ -48,7 +48,7 @@ def path_of(split: str, index: int) -> Path:
 
 
 def write(job: tuple[Request, Path, str, int]) -> None:
-    """Draws one picture, which depends on nothing but seed, split, index and size.
+    """Draw one picture, which depends on nothing but seed, split, index and size.
 
     Args:
         job (tuple): Request, folder of the set, split, index.
@@ -62,7 +62,7 @@ def write(job: tuple[Request, Path, str, int]) -> None:
 
 
 def write_set(request: Request, root: Path, workers: int) -> Iterator[None]:
-    """Draws a set into a folder that stays as it is until all is drawn; yields at each picture.
+    """Draw a set into a folder that stays as it is until all is drawn; yield at each picture.
 
     Args:
         request (Request): The set.
@@ -99,7 +99,7 @@ def _building(root: Path) -> Iterator[Path]:
 
 
 def claim(request: Request, root: Path, force: bool) -> bool:
-    """Finds out whether a folder can take a set.
+    """Find out whether a folder can take a set.
 
     Args:
         request (Request): The set.

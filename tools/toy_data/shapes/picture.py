@@ -19,7 +19,7 @@ SUBPIXEL_BITS = 4
 
 
 def draw(rng: np.random.Generator, kind: str, size: tuple[int, int]) -> np.ndarray:
-    """Draws one shape.
+    """Draw one shape.
 
     Args:
         rng (np.random.Generator): Source of randomness.
@@ -86,7 +86,7 @@ def posed(
 
 
 def clutter(rng: np.random.Generator, canvas: np.ndarray, number: int) -> None:
-    """Draws small things that are no shape of ours: scratches, bent wires and crumbs."""
+    """Draw small things that are none of our shapes: scratches, bent wires and crumbs."""
     height, width = canvas.shape[:2]
     reach = min(height, width)
     for _ in range(number):
@@ -108,7 +108,7 @@ def to_pixels(points: np.ndarray) -> np.ndarray:
 
 
 def developed(rng: np.random.Generator, canvas: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Takes the picture ``(height, width, 3)`` uint8: uneven light, blur and sensor noise."""
+    """Take the picture ``(height, width, 3)`` uint8: uneven light, blur and sensor noise."""
     picture = cv2.resize(canvas, size[::-1], interpolation=cv2.INTER_AREA)
     light = fractal(rng, *size, cells=1.5, octaves=1)
     picture *= rng.uniform(0.8, 1.1) * (0.8 + 0.4 * light[..., None])

@@ -46,7 +46,7 @@ class Building:
 
 
 def paint_building(painter: Painter, rng: np.random.Generator, building: Building) -> None:
-    """Paints the two faces of a building that the camera can see, and its roof."""
+    """Paint the two faces of a building that the camera can see, and its roof."""
     side, near, far = building.side, max(building.start, 1.0), building.end
     depth = rng.uniform(8, 14)
     inner, outer = side * building.front, side * (building.front + depth)
@@ -83,7 +83,7 @@ def _paint_roof(
     painter: Painter, building: Building, wall: np.ndarray, tiles: np.ndarray, near: float,
     depth: float,
 ) -> None:  # fmt: skip
-    """Paints a pitched roof: the gable above the end wall, the slope above the facade."""
+    """Paint a pitched roof: the gable above the end wall, the slope above the facade."""
     side, top = building.side, building.height
     inner, outer = side * (building.front - 0.3), side * (building.front + depth)
     ridge = side * (building.front + depth / 2)
@@ -101,7 +101,7 @@ def facade(
     rng: np.random.Generator, painter: Painter, building: Building, base: np.ndarray,
     width: float, detail: float, windows: bool,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Draws a wall.
+    """Draw a wall.
 
     Args:
         rng (np.random.Generator): Source of randomness.
@@ -144,7 +144,7 @@ def _windows(
     rng: np.random.Generator, painter: Painter, building: Building, base: np.ndarray,
     albedo: np.ndarray, glow: np.ndarray, detail: float,
 ) -> None:  # fmt: skip
-    """Cuts rows of windows into a wall, and shops or doors into the ground floor."""
+    """Cut rows of windows into a wall, and shops or doors into the ground floor."""
     rows, columns = glow.shape
     floor, bay = rng.uniform(2.9, 3.6), rng.uniform(2.0, 3.4)
     share = (rng.uniform(0.38, 0.62), rng.uniform(0.42, 0.60))
@@ -176,7 +176,7 @@ def _shop(
     rng: np.random.Generator, painter: Painter, albedo: np.ndarray, glow: np.ndarray,
     detail: float, floor: float,
 ) -> None:  # fmt: skip
-    """Fills the ground floor with shop windows under an awning."""
+    """Fill the ground floor with shop windows under an awning."""
     rows, columns = glow.shape
     width = rng.uniform(4, 7) * detail
     for left in np.arange(0.3 * detail, columns - width * 0.5, width):
@@ -194,7 +194,7 @@ def _shop(
 def _curtain_wall(
     rng: np.random.Generator, painter: Painter, albedo: np.ndarray, glow: np.ndarray, detail: float
 ) -> None:
-    """Turns a wall into panes of glass between thin frames."""
+    """Turn a wall into panes of glass between thin frames."""
     rows, columns = glow.shape
     bay, floor = rng.uniform(1.3, 2.2) * detail, rng.uniform(2.6, 3.4) * detail
     for bottom in np.arange(rows, 0, -floor):
@@ -224,7 +224,7 @@ def _box(top: float, bottom: float, left: float, right: float) -> tuple[slice, s
 
 
 def paint_skyline(painter: Painter, rng: np.random.Generator, urban: float) -> None:
-    """Paints what closes the view at the horizon: far blocks, then a line of woods and hills.
+    """Paint what closes the view at the horizon: far blocks, then a line of woods and hills.
 
     Args:
         painter (Painter): Paints.

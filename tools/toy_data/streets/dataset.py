@@ -45,7 +45,7 @@ def paths(root: Path, split: str, index: int) -> tuple[Path, Path]:
 
 
 def draw(request: Request, split: str, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws one image of a set; it depends on nothing but seed, split, index and size.
+    """Draw one image of a set; it depends on nothing but seed, split, index and size.
 
     Returns:
         tuple[np.ndarray, np.ndarray]: RGB image ``(h, w, 3)`` and trainIds ``(h, w)``, both uint8.
@@ -56,7 +56,7 @@ def draw(request: Request, split: str, index: int) -> tuple[np.ndarray, np.ndarr
 
 
 def write(job: tuple[Request, Path, str, int]) -> np.ndarray:
-    """Draws one image and writes both its files.
+    """Draw one image and write both its files.
 
     Args:
         job (tuple): Request, root of the set, split, index.
@@ -75,13 +75,13 @@ def write(job: tuple[Request, Path, str, int]) -> np.ndarray:
 
 
 def write_set(request: Request, root: Path, workers: int) -> Iterator[np.ndarray]:
-    """Draws all images of a set, on several processes if asked to; yields pixels by label."""
+    """Draw all images of a set, on several processes if asked to; yield pixels by label."""
     jobs = [(request, root, split, index) for split, index in request.images()]
     return in_processes(write, jobs, workers, chunksize=4)
 
 
 def claim(request: Request, root: Path, force: bool) -> dict | None:
-    """Makes a folder ready for a set, or finds that the set is there.
+    """Make a folder ready for a set, or find that the set is there.
 
     Args:
         request (Request): The set.
@@ -139,7 +139,7 @@ def complete(request: Request, root: Path) -> bool:
 
 
 def finish(request: Request, root: Path, pixels: np.ndarray) -> dict:
-    """Writes the manifest, the last file of a set: a folder that has it is complete.
+    """Write the manifest, the last file of a set: a folder that has it is complete.
 
     Args:
         request (Request): The set.
@@ -157,7 +157,7 @@ def finish(request: Request, root: Path, pixels: np.ndarray) -> dict:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Writes a file in one step: nobody ever sees half of it."""
+    """Write a file in one step: nobody ever sees half of it."""
     partial = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         partial.write_bytes(data)

@@ -23,7 +23,7 @@ def metal(rng: np.random.Generator) -> np.ndarray:
 
 
 def paint_lamp(painter: Painter, rng: np.random.Generator, x: float, z: float) -> None:
-    """Paints a street lamp whose arm reaches over the road."""
+    """Paint a street lamp whose arm reaches over the road."""
     card, colour, height = Flat(painter, x, z), metal(rng), rng.uniform(5.5, 8.0)
     reach = -np.sign(x) * rng.uniform(0.8, 1.8)
     card.limb((0, 0), (0, height), (0.24, 0.15), colour, POLE)
@@ -36,7 +36,7 @@ def paint_lamp(painter: Painter, rng: np.random.Generator, x: float, z: float) -
 
 
 def paint_traffic_light(painter: Painter, rng: np.random.Generator, x: float, z: float) -> None:
-    """Paints a traffic light at the kerb, with a second head over the road on wide streets."""
+    """Paint a traffic light at the kerb, with a second head over the road on wide streets."""
     card, colour = Flat(painter, x, z), metal(rng)
     height, state = rng.uniform(3.2, 4.0), pick(rng, (0, 1, 2), (0.45, 0.15, 0.40))
     heads = [(0.0, height)]
@@ -51,7 +51,7 @@ def paint_traffic_light(painter: Painter, rng: np.random.Generator, x: float, z:
 
 
 def _lamp_head(card: Flat, across: float, middle: float, state: int) -> None:
-    """Paints three lamps in a dark case; ``state`` counts from the top (red) which one is on."""
+    """Paint three lamps in a dark case; ``state`` counts from the top (red) which one is on."""
     case = [[across - 0.32, middle - 0.8], [across - 0.32, middle + 0.8],
             [across + 0.32, middle + 0.8], [across + 0.32, middle - 0.8]]  # fmt: skip
     card.polygon(case, (0.12, 0.13, 0.13), TRAFFIC_LIGHT)
@@ -65,7 +65,7 @@ def _lamp_head(card: Flat, across: float, middle: float, state: int) -> None:
 
 
 def paint_sign(painter: Painter, rng: np.random.Generator, x: float, z: float) -> None:
-    """Paints a traffic sign on its pole: a disc, triangle, octagon, diamond or board."""
+    """Paint a traffic sign on its pole: a disc, triangle, octagon, diamond or board."""
     card, colour = Flat(painter, x, z), metal(rng)
     height, size = rng.uniform(2.3, 3.0), rng.uniform(0.42, 0.58)
     card.limb((0, 0), (0, height + 0.3), (0.13, 0.11), colour, POLE)
@@ -104,7 +104,7 @@ def paint_sign(painter: Painter, rng: np.random.Generator, x: float, z: float) -
 def paint_wall(
     painter: Painter, rng: np.random.Generator, x: float, start: float, end: float, height: float
 ) -> None:
-    """Paints a free-standing wall along the street: plaster, concrete or stone blocks."""
+    """Paint a free-standing wall along the street: plaster, concrete or stone blocks."""
     detail = float(np.clip(painter.camera.metres(1.0, max(start, abs(x))), 3, 20))
     rows, columns = max(int(height * detail), 6), max(int((end - start) * detail), 6)
     base = np.array(
@@ -130,7 +130,7 @@ def paint_wall(
 
 
 def _graffiti(rng: np.random.Generator, albedo: np.ndarray) -> None:
-    """Sprays bright blobs onto a wall."""
+    """Spray bright blobs onto a wall."""
     rows, columns = albedo.shape[:2]
     for _ in range(int(rng.integers(2, 6))):
         field = fractal(rng, rows, columns, cells=3, octaves=3)
@@ -142,7 +142,7 @@ def _graffiti(rng: np.random.Generator, albedo: np.ndarray) -> None:
 def paint_fence(
     painter: Painter, rng: np.random.Generator, x: float, start: float, end: float, height: float
 ) -> None:
-    """Paints a fence along the street: pickets, rails or wire mesh, with gaps to look through."""
+    """Paint a fence along the street: pickets, rails or wire mesh, with gaps to look through."""
     detail = float(np.clip(painter.camera.metres(1.0, max(start, abs(x))), 5, 24))
     rows, columns = max(int(height * detail), 8), max(int((end - start) * detail), 8)
     y = np.arange(rows)[:, None] / detail

@@ -78,7 +78,7 @@ class Shade:
 
 
 def paint_ground(painter: Painter, rng: np.random.Generator, street: Street, shade: Shade) -> None:
-    """Paints everything below the horizon as if nothing stood on it."""
+    """Paint everything below the horizon as if nothing stood on it."""
     first, x, z = painter.camera.ground()
     label = _bands(street, x, z)
     fine, coarse = fractal(rng, 256, 256, cells=64, octaves=2), fractal(rng, 256, 256, cells=6)
@@ -232,7 +232,7 @@ def _fill(painter: Painter, polygons: Sequence[np.ndarray], first: int) -> np.nd
 def _wet_road(
     painter: Painter, value: np.ndarray, label: np.ndarray, patch: np.ndarray, z: np.ndarray
 ) -> np.ndarray:
-    """Mixes the sky into wet parts of the road, more so at a flat angle."""
+    """Mix the sky into wet parts of the road, more so at a flat angle."""
     if painter.light.wet < 0.05:
         return value
     wet = painter.light.wet * np.clip(1.6 * patch - 0.3, 0, 1) * np.clip(z / 18, 0.15, 0.8)

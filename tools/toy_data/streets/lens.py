@@ -16,7 +16,7 @@ SUPERSAMPLING = 2
 
 
 def paint_bonnet(painter: Painter, rng: np.random.Generator) -> None:
-    """Paints the bonnet of the camera's own car at the bottom; nobody labels it (255)."""
+    """Paint the bonnet of the camera's own car at the bottom; nobody labels it (255)."""
     camera, light = painter.camera, painter.light
     rise = rng.uniform(0.05, 0.12) * camera.height
     bow = np.linspace(-1, 1, 33)
@@ -30,7 +30,7 @@ def paint_bonnet(painter: Painter, rng: np.random.Generator) -> None:
 
 
 def develop(painter: Painter, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Takes the picture.
+    """Take the picture.
 
     Returns:
         tuple[np.ndarray, np.ndarray]: RGB image ``(h, w, 3)`` and trainIds ``(h, w)``, both uint8,
@@ -55,7 +55,7 @@ def develop(painter: Painter, rng: np.random.Generator) -> tuple[np.ndarray, np.
 
 
 def _through_air(painter: Painter, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Adds the haze that grows with depth, head lights and grain; scales down to (w, h)."""
+    """Add the haze that grows with depth, head lights and grain; scale down to (w, h)."""
     light = painter.light
     clear = np.exp(-light.haze * painter.depth)
     clear[painter.label == SKY] = 1.0
@@ -77,7 +77,7 @@ def _exposure(rng: np.random.Generator, image: np.ndarray, light: Light) -> floa
 
 
 def _bloom(image: np.ndarray, strength: float) -> np.ndarray:
-    """Spreads the excess of bright spots over their surroundings."""
+    """Spread the excess of bright spots over their surroundings."""
     excess = np.clip(image - 0.9, 0, 2)
     return image + strength * cv2.GaussianBlur(excess, (0, 0), max(image.shape[0] / 40, 1))
 

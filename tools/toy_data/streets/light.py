@@ -66,7 +66,7 @@ MOODS = {
 
 
 def random_light(rng: np.random.Generator) -> Light:
-    """Draws a mood, the sun's position and the weather within the mood's limits."""
+    """Draw a mood, the sun's position and the weather within the mood's limits."""
     name = pick(rng, list(MOODS), [mood[0] for mood in MOODS.values()])
     _, sun, ambient, elevation, zenith, horizon, clouds, haze, lamps, wet, grain = MOODS[name]
     height, turn = np.deg2rad(rng.uniform(*elevation)), rng.uniform(0, 2 * np.pi)

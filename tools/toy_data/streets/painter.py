@@ -50,7 +50,7 @@ class Painter:
         label: int,
         normal: np.ndarray | None = TOWARDS_CAMERA,
     ) -> None:
-        """Paints a flat polygon in one colour.
+        """Paint a flat polygon in one colour.
 
         Args:
             points (np.ndarray): ``(n, 3)`` corners in world metres.
@@ -66,7 +66,7 @@ class Painter:
         self.stroke(corners, value, label, float(points[:, 2].sum()) / len(points))
 
     def stroke(self, corners: np.ndarray, value: np.ndarray, label: int, depth: float) -> None:
-        """Fills a canvas polygon: ``(n, 2)`` pixels, ``(3,)`` light, trainId, depth in metres."""
+        """Fill a canvas polygon: ``(n, 2)`` pixels, ``(3,)`` light, trainId, depth in metres."""
         shape = [(corners * (1 << SUBPIXEL_BITS) + 0.5).astype(np.int32)]
         cv2.fillPoly(self._canvas, shape, (*value.tolist(), depth), cv2.LINE_8, SUBPIXEL_BITS)
         cv2.fillPoly(self.label, shape, label, cv2.LINE_8, SUBPIXEL_BITS)
@@ -80,7 +80,7 @@ class Painter:
         glow: np.ndarray | None = None,
         alpha: np.ndarray | None = None,
     ) -> None:
-        """Hangs a picture onto a flat quad, in true perspective.
+        """Hang a picture onto a flat quad, in true perspective.
 
         Args:
             quad (np.ndarray): ``(4, 3)`` world corners: top left, top right, bottom right, bottom
@@ -123,7 +123,7 @@ class Painter:
         self, x: float, y: float, z: float, size: tuple[float, float], lit: np.ndarray,
         mask: np.ndarray, label: int,
     ) -> None:  # fmt: skip
-        """Puts up a cut-out picture that faces the camera.
+        """Put up a cut-out picture that faces the camera.
 
         Args:
             x (float): Middle of the cut-out in metres.
@@ -200,7 +200,7 @@ class Flat:
         self, points: np.ndarray | Sequence[Sequence[float]], colour: Colour, label: int,
         shines: bool = False,
     ) -> None:  # fmt: skip
-        """Paints a polygon ``(n, 2)`` of card coordinates."""
+        """Paint a polygon ``(n, 2)`` of card coordinates."""
         card = np.asarray(points, np.float64)
         world = self.origin + card[:, :1] * self.across + card[:, 1:] * np.array([0.0, 1.0, 0.0])
         normal = None if shines else TOWARDS_CAMERA
@@ -210,7 +210,7 @@ class Flat:
         self, start: Sequence[float], end: Sequence[float], widths: tuple[float, float],
         colour: Colour, label: int,
     ) -> None:  # fmt: skip
-        """Paints a tapered stroke from start to end, ``widths`` metres wide at the two ends."""
+        """Paint a tapered stroke from start to end, ``widths`` metres wide at the two ends."""
         dx, dy = end[0] - start[0], end[1] - start[1]
         length = math.hypot(dx, dy)
         if length * self.scale < SMALLEST:
@@ -226,7 +226,7 @@ class Flat:
         self, centre: Sequence[float], radius: float | tuple[float, float], colour: Colour,
         label: int, corners: int = 14, shines: bool = False,
     ) -> None:  # fmt: skip
-        """Paints a disc, an ellipse (two radii) or a regular polygon (few corners)."""
+        """Paint a disc, an ellipse (two radii) or a regular polygon (few corners)."""
         if np.max(radius) * self.scale < SMALLEST / 3:
             return
         angle = (np.arange(corners) + 0.5) * 2 * np.pi / corners

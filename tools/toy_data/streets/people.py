@@ -24,7 +24,7 @@ def cloth(rng: np.random.Generator) -> np.ndarray:
 
 
 def paint_person(painter: Painter, rng: np.random.Generator, x: float, z: float) -> None:
-    """Paints somebody who walks or stands: legs, coat, arms, head, perhaps a bag."""
+    """Paint somebody who walks or stands: legs, coat, arms, head, perhaps a bag."""
     card = Flat(painter, x, z)
     tall = rng.uniform(1.55, 1.95) if rng.random() < 0.88 else rng.uniform(1.1, 1.3)
     coat, trousers, skin = cloth(rng), cloth(rng), pick(rng, SKIN)
@@ -59,7 +59,7 @@ def _head(
     card: Flat, rng: np.random.Generator, across: float, up: float, radius: float,
     skin: np.ndarray, label: int,
 ) -> None:  # fmt: skip
-    """Paints a head with hair around it; half of all people show their backs."""
+    """Paint a head with hair around it; half of all people show their backs."""
     hair = pick(rng, HAIR)
     card.limb((across, up - 1.5 * radius), (across, up), (radius, radius), skin * 0.8, label)
     card.disc((across, up + 0.12 * radius), (0.98 * radius, 1.15 * radius), hair, label)
@@ -70,7 +70,7 @@ def _head(
 def paint_bicycle(
     painter: Painter, rng: np.random.Generator, x: float, z: float, turn: float
 ) -> None:
-    """Paints a bicycle: two wheels, a frame, a saddle and handlebars."""
+    """Paint a bicycle: two wheels, a frame, a saddle and handlebars."""
     card, colour = Flat(painter, x, z, turn), cloth(rng) * 1.2
     for wheel in (-0.52, 0.52):
         _wheel(card, wheel)
@@ -83,7 +83,7 @@ def paint_bicycle(
 
 
 def _wheel(card: Flat, across: float, radius: float = 0.34, width: float = 0.075) -> None:
-    """Paints a wheel as a ring of short strokes, so that one sees the street through it."""
+    """Paint a wheel as a ring of short strokes, so that one sees the street through it."""
     angle = np.linspace(0, 2 * np.pi, 15)
     ring = np.stack([across + radius * np.cos(angle), radius + radius * np.sin(angle)], axis=1)
     for start, end in pairwise(ring):
@@ -95,7 +95,7 @@ def _wheel(card: Flat, across: float, radius: float = 0.34, width: float = 0.075
 def paint_rider(
     painter: Painter, rng: np.random.Generator, x: float, z: float, turn: float
 ) -> None:
-    """Paints a cyclist on a bicycle. ``turn`` as in `Flat`; small angles show the side."""
+    """Paint a cyclist on a bicycle. ``turn`` as in `Flat`; small angles show the side."""
     coat, trousers, skin = cloth(rng), cloth(rng), pick(rng, SKIN)
     card = Flat(painter, x, z, turn)
     pedal = rng.uniform(-0.15, 0.15)

@@ -26,7 +26,7 @@ def leaf_colour(rng: np.random.Generator) -> np.ndarray:
 def paint_tree(
     painter: Painter, rng: np.random.Generator, x: float, z: float, height: float, kind: str
 ) -> None:
-    """Paints a tree.
+    """Paint a tree.
 
     Args:
         painter (Painter): Paints.
@@ -58,7 +58,7 @@ def paint_tree(
 def paint_bush(
     painter: Painter, rng: np.random.Generator, x: float, z: float, size: tuple[float, float]
 ) -> None:
-    """Paints a bush of ``size`` (width, height) in metres."""
+    """Paint a bush of ``size`` (width, height) in metres."""
     lit, mask = leafy(painter, rng, size, z, leaf_colour(rng), 'round')
     painter.sprite(x, -0.1 * size[1], z, size, lit, mask, VEGETATION)
 
@@ -66,7 +66,7 @@ def paint_bush(
 def paint_hedge(
     painter: Painter, rng: np.random.Generator, x: float, start: float, end: float, height: float
 ) -> None:
-    """Paints a trimmed hedge along the street, from z = start to z = end."""
+    """Paint a trimmed hedge along the street, from z = start to z = end."""
     detail = float(np.clip(painter.camera.metres(1.0, max(start, abs(x))), 3, 20))
     shape = (max(int(height * detail), 6), max(int((end - start) * detail), 6))
     field = fractal(rng, *shape, cells=height * 3, octaves=4)
@@ -86,7 +86,7 @@ def leafy(
     painter: Painter, rng: np.random.Generator, size: tuple[float, float], z: float,
     colour: np.ndarray, kind: str,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Draws a crown as a lumpy solid: noise swells the outline and bends the normals.
+    """Draw a crown as a lumpy solid: noise swells the outline and bends the normals.
 
     Args:
         painter (Painter): For the light and the scale.

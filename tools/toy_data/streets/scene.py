@@ -102,11 +102,11 @@ class Scene:
         self.things: list[tuple[float, Callable[[], None]]] = []
 
     def add(self, distance: float, paint: Callable, *args: object) -> None:
-        """Puts a thing on the list: ``paint(painter, rng, *args)``; farther things go first."""
+        """Put a thing on the list: ``paint(painter, rng, *args)``; farther things go first."""
         self.things.append((distance, partial(paint, self.painter, self.rng, *args)))
 
     def stand(self, paint: Callable, x: float, z: float, reach: float, *args: object) -> None:
-        """Puts a thing at a place, ``paint(painter, rng, x, z, *args)``, if the camera sees it.
+        """Put a thing at a place, ``paint(painter, rng, x, z, *args)``, if the camera sees it.
 
         Args:
             paint (Callable): Paints the thing.
@@ -119,7 +119,7 @@ class Scene:
             self.add(z, paint, x, z, *args)
 
     def paint(self) -> None:
-        """Paints sky, skyline, ground, and then all things from far to near."""
+        """Paint sky, skyline, ground, and then all things from far to near."""
         paint_sky(self.painter, self.rng)
         paint_skyline(self.painter, self.rng, 0.75 * self.style.built)
         paint_ground(self.painter, self.rng, self.street, self.shade)
@@ -127,7 +127,7 @@ class Scene:
             thing()
 
     def cast(self, x: float, z: float, wide: float, tall: float) -> None:
-        """Notes the shadow of something slim or round: a streak from its foot, away from the sun.
+        """Note the shadow of something slim or round: a streak from its foot, away from the sun.
 
         Args:
             x (float): Position in metres.
@@ -145,7 +145,7 @@ class Scene:
         self.shade.blobs.append(np.array([foot + side, tip + side, tip - side, foot - side]))
 
     def cast_crown(self, x: float, z: float, wide: float, low: float, high: float) -> None:
-        """Notes the shadow of a crown between the heights ``low`` and ``high``: an oval."""
+        """Note the shadow of a crown between the heights ``low`` and ``high``: an oval."""
         towards = self.painter.light.towards
         slope = -np.array([towards[0], towards[2]]) / max(towards[1], 0.2)
         angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
@@ -159,7 +159,7 @@ class Scene:
 def draw_scene(
     rng: np.random.Generator, district: str, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws one street.
+    """Draw one street.
 
     Args:
         rng (np.random.Generator): Source of all randomness.
@@ -221,7 +221,7 @@ def _random_street(rng: np.random.Generator, style: Style) -> Street:
 
 
 def _add_building_line(scene: Scene, side: int) -> None:
-    """Lines one side of the street with buildings, trees in the gaps between them."""
+    """Line one side of the street with buildings, trees in the gaps between them."""
     rng, style, street = scene.rng, scene.style, scene.street
     skyline = np.zeros(int(SIGHT) + 60)
     start, neighbour = rng.uniform(-4, 4), (-np.inf, 0.0)  # end and height of the last building
@@ -258,7 +258,7 @@ def _add_building_line(scene: Scene, side: int) -> None:
 
 
 def _add_grove(scene: Scene, side: int, start: float, end: float) -> None:
-    """Fills a gap in the building line with trees and bushes."""
+    """Fill a gap in the building line with trees and bushes."""
     rng = scene.rng
     for z in np.arange(max(start, 6), end, 4.5):
         x = side * (scene.street.front + rng.uniform(1.5, 9))
@@ -272,7 +272,7 @@ def _add_grove(scene: Scene, side: int, start: float, end: float) -> None:
 
 
 def _add_edging(scene: Scene, side: int) -> None:
-    """Puts walls, fences and hedges between sidewalk and yards, stretch by stretch."""
+    """Put walls, fences and hedges between sidewalk and yards, stretch by stretch."""
     rng, street = scene.rng, scene.street
     start = rng.uniform(2, 6)
     while start < 90:
@@ -297,7 +297,7 @@ def _add_edging(scene: Scene, side: int) -> None:
 
 
 def _add_trees(scene: Scene, side: int) -> None:
-    """Plants street trees along the kerb and, in green districts, trees in the yards."""
+    """Plant street trees along the kerb and, in green districts, trees in the yards."""
     rng, street, style = scene.rng, scene.street, scene.style
     kind = pick(rng, TREES, (0.75, 0.15, 0.10))
     height, step = rng.uniform(5, 9), rng.uniform(8, 13)
@@ -323,7 +323,7 @@ def _add_trees(scene: Scene, side: int) -> None:
 
 
 def _add_furniture(scene: Scene, side: int) -> None:
-    """Sets up lamps at a regular distance, signs at random, traffic lights at the side street."""
+    """Set up lamps at a regular distance, signs at random, traffic lights at the side street."""
     rng, street = scene.rng, scene.street
     x = side * (street.half_road + 0.45)
     for z in np.arange(rng.uniform(6, 22), 100, rng.uniform(20, 30)):
@@ -346,7 +346,7 @@ def _add_furniture(scene: Scene, side: int) -> None:
 
 
 def _add_sidewalk_life(scene: Scene, side: int) -> None:
-    """Puts people onto the sidewalk, alone and in small groups, and bicycles against the kerb."""
+    """Put people onto the sidewalk, alone and in small groups, and bicycles against the kerb."""
     rng, street = scene.rng, scene.street
     for _ in range(rng.poisson(scene.style.people / 2)):
         z = 6 + 45 * rng.beta(1.0, 1.6)
@@ -363,14 +363,14 @@ def _add_sidewalk_life(scene: Scene, side: int) -> None:
 
 
 def _add_person(scene: Scene, x: float, z: float) -> None:
-    """Puts one person onto the ground."""
+    """Put one person onto the ground."""
     scene.stand(paint_person, x, z, 0.6)
     scene.cast(x, z, 0.42, 1.7)
     scene.shade.contact.append(_footprint(x, z, 0.5, 0.35))
 
 
 def _add_parked(scene: Scene, side: int) -> None:
-    """Parks cars along the kerb."""
+    """Park cars along the kerb."""
     rng, street = scene.rng, scene.street
     x = side * (street.half_road - 1.05)
     heading = 0.0 if side > 0 else np.pi
@@ -383,7 +383,7 @@ def _add_parked(scene: Scene, side: int) -> None:
 
 
 def _add_traffic(scene: Scene) -> None:
-    """Fills the lanes: cars mostly, now and then a truck, a bus or a cyclist."""
+    """Fill the lanes: cars mostly, now and then a truck, a bus or a cyclist."""
     rng, street = scene.rng, scene.street
     width = 3.2
     for lane in range(street.lanes - 1):
@@ -405,7 +405,7 @@ def _add_traffic(scene: Scene) -> None:
 
 
 def _add_crossing_life(scene: Scene) -> None:
-    """Sends people over the zebra crossing and vehicles through the side street."""
+    """Send people over the zebra crossing and vehicles through the side street."""
     rng, street = scene.rng, scene.street
     if street.crossing is None:
         if rng.random() < 0.25:
@@ -428,7 +428,7 @@ def _add_crossing_life(scene: Scene) -> None:
 
 
 def _add_rider(scene: Scene, x: float, z: float, turn: float) -> None:
-    """Puts one cyclist onto the road."""
+    """Put one cyclist onto the road."""
     scene.stand(paint_rider, x, z, 1, turn)
     scene.cast(x, z, 0.4, 1.7)
     scene.shade.contact.append(_footprint(x, z, 1.0 * np.cos(turn) + 0.3, 0.5))
@@ -437,7 +437,7 @@ def _add_rider(scene: Scene, x: float, z: float, turn: float) -> None:
 def _add_vehicle(
     scene: Scene, paint: Callable, x: float, z: float, heading: float, long: float, wide: float
 ) -> None:
-    """Puts a vehicle that drives along the street onto the road, with its shadows."""
+    """Put a vehicle that drives along the street onto the road, with its shadows."""
     if z - long / 2 < 4.0:
         return  # its near end would reach behind the lens
     if scene.painter.camera.sees(x, z, 8):

@@ -15,7 +15,7 @@ COARSE = 2
 
 
 def paint_sky(painter: Painter, rng: np.random.Generator) -> None:
-    """Fills the canvas down to the horizon with sky; everything else is painted over it."""
+    """Fill the canvas down to the horizon with sky; everything else is painted over it."""
     camera, light = painter.camera, painter.light
     # The sky has no edges, so that a coarse drawing of it scales up without loss.
     last = min(max(int(camera.horizon) + 2, 1), camera.height)
@@ -48,7 +48,7 @@ def _glow(painter: Painter, rise: np.ndarray, side: np.ndarray) -> np.ndarray:
 def _with_clouds(
     painter: Painter, rng: np.random.Generator, sky: np.ndarray, rise: np.ndarray, side: np.ndarray
 ) -> np.ndarray:
-    """Lays clouds over the sky, as noise on a level sheet high above the street."""
+    """Lay clouds over the sky, as noise on a level sheet high above the street."""
     light = painter.light
     tile = fractal(rng, 192, 192, cells=5, octaves=5)
     distance = 1 / (rise + 0.12)

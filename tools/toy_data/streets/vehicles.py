@@ -90,7 +90,7 @@ class Bodywork:
         self.painter, self.pose, self.label = painter, pose, label
 
     def solid(self, prism: Prism, colour: np.ndarray) -> dict[str, np.ndarray]:
-        """Paints a prism; returns the faces that the camera sees, in vehicle coordinates."""
+        """Paint a prism; return the faces that the camera sees, in vehicle coordinates."""
         faces = prism.faces()
         world = self.pose.world(faces.reshape(20, 3)).reshape(5, 4, 3)
         normals = np.cross(world[:, 2] - world[:, 0], world[:, 3] - world[:, 1])
@@ -104,28 +104,28 @@ class Bodywork:
         return {FACES[face]: faces[face] for face in np.flatnonzero(towards)}
 
     def detail(self, quad: np.ndarray, colour: np.ndarray, shines: bool = False) -> None:
-        """Paints a polygon ``(n, 3)`` of vehicle coordinates on top of a visible face."""
+        """Paint a polygon ``(n, 3)`` of vehicle coordinates on top of a visible face."""
         if self.painter.camera.metres(np.ptp(quad, axis=0).max(), self.pose.z) < SMALLEST:
             return
         normal = None if shines else np.array([0.0, 0.4, -0.92])
         self.painter.polygon(self.pose.world(quad), colour, self.label, normal)
 
     def wheel(self, x: float, z: float, radius: float) -> None:
-        """Paints a wheel on the side x of the vehicle."""
+        """Paint a wheel on the side x of the vehicle."""
         hub = np.array([x, radius, z])
         self.detail(hub + radius * RING, RUBBER)
         self.detail(hub + 0.58 * radius * RING, np.array([0.42, 0.42, 0.44]))
         self.detail(hub + 0.2 * radius * RING, np.array([0.16, 0.16, 0.17]))
 
     def tyres(self, z: float, half: float, radius: float) -> None:
-        """Paints the two tyres that show below the bumper."""
+        """Paint the two tyres that show below the bumper."""
         for x in (-half + 0.14, half - 0.14):
             shape = [[x - 0.12, 0, z], [x - 0.12, radius, z], [x + 0.12, radius, z],
                      [x + 0.12, 0, z]]  # fmt: skip
             self.detail(np.array(shape), RUBBER)
 
     def lights(self, seen: dict[str, np.ndarray], up: tuple[float, float], wide: float) -> None:
-        """Paints head lights or tail lights at the corners of the end that shows."""
+        """Paint head lights or tail lights at the corners of the end that shows."""
         on = self.painter.light.lamps
         for end, off_colour, on_colour in (
             ('rear', (0.50, 0.05, 0.05), (1.7, 0.12, 0.08)),
@@ -140,7 +140,7 @@ class Bodywork:
 def paint_car(
     painter: Painter, rng: np.random.Generator, x: float, z: float, heading: float
 ) -> None:
-    """Paints a car: sedan, hatchback or van."""
+    """Paint a car: sedan, hatchback or van."""
     kind = pick(rng, ('sedan', 'hatch', 'van'), (0.42, 0.40, 0.18))
     length, height, tail, nose = {
         'sedan': (4.5, rng.uniform(1.38, 1.48), 0.55, 1.25),
@@ -184,7 +184,7 @@ def paint_car(
 def paint_truck(
     painter: Painter, rng: np.random.Generator, x: float, z: float, heading: float
 ) -> None:
-    """Paints a lorry: a cab and a tall box."""
+    """Paint a lorry: a cab and a tall box."""
     pose = Pose(x, z, heading)
     work = Bodywork(painter, pose, TRUCK)
     length, height, half = rng.uniform(6.5, 9.0), rng.uniform(3.0, 3.7), 1.22
@@ -231,7 +231,7 @@ def paint_truck(
 def paint_bus(
     painter: Painter, rng: np.random.Generator, x: float, z: float, heading: float
 ) -> None:
-    """Paints a city bus: one long box with a band of windows."""
+    """Paint a city bus: one long box with a band of windows."""
     work = Bodywork(painter, Pose(x, z, heading), BUS)
     length, height, half = rng.uniform(9.5, 12.0), rng.uniform(2.9, 3.2), 1.25
     back, front = -length / 2, length / 2

@@ -1,12 +1,12 @@
-"""Averaged weights after a load."""
+"""Averaged weights after a load: ``EMAHook`` follows the shapes that a ticket brings."""
 
 import functools
 from typing import Any
 
 from mmengine.hooks import EMAHook
 
-from ..private import refresh_average
-from .patched import PATCHED
+from st_mm.compat.patched import PATCHED
+from st_mm.private import refresh_average
 
 
 def let_averages_follow_loads() -> None:
@@ -18,6 +18,7 @@ def let_averages_follow_loads() -> None:
     are initialized. mmengine's averages copy it again at their first update; ours do not. A
     training with hooks of st_mm sees to both; one without them, such as plain fine-tuning of a
     ticket, would stop at its first iteration, or average weights that were never trained.
+    ``import st_mm`` calls this; a second call changes nothing.
     """
     load = EMAHook.after_load_checkpoint
     if hasattr(load, PATCHED):
@@ -43,3 +44,6 @@ def let_averages_follow_loads() -> None:
     setattr(followed, PATCHED, True)
     EMAHook.after_load_checkpoint = followed
     EMAHook.before_train = started
+
+
+let_averages_follow_loads()
