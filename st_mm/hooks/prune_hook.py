@@ -13,7 +13,8 @@ from st_mm.arguments import flag, integer
 from st_mm.private import has_loaded, resumed
 from st_mm.prune import NM, SCHEDULES, Criterion, Schedule
 
-from .event_log import log_event
+from .event_lines import prune_line, refit_line
+from .event_log import log_event, log_scalars
 from .evidence import evidence_at
 from .mask_hook import MaskHook
 from .run_state import Moment, RunState, bare_model
@@ -247,10 +248,9 @@ class PruneHook(MaskHook):
         change = state.masks.update(masks)
         state.calibration_batches = max(state.calibration_batches, self.calibration_batches)
         density = state.masks.density()
+        log_scalars(runner, {'prune/density': density})  # of a refit too: one curve of the density
         state.note(runner, moment, kind, ratio=ratio, density=density, **change._asdict())
         layers = {f'density/{name}': each for name, each in state.masks.densities().items()}
         log_event(runner, layers, moment.iteration)
-        runner.logger.info(
-            f'{"prune" if kind == "prune" else "masks fitted again"} at {moment} to a ratio of '
-            f'{ratio:g}: density {density:.6f}, {change.flips:,} flips, IoU {change.iou:.3f}'
-        )
+        line = prune_line if kind == 'prune' else refit_line
+        runner.logger.info(line(moment, ratio, density, change.flips, change.iou))

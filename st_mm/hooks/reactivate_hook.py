@@ -10,6 +10,7 @@ from st_mm.arguments import choice, integer, number
 from st_mm.prune import grow
 from st_mm.units import find_owners
 
+from .event_lines import reactivate_line
 from .event_log import log_scalars
 from .evidence import evidence_at
 from .prune_hook import PruneHook
@@ -114,7 +115,7 @@ class ReactivateHook(TicketHook):
         density = state.masks.density()
         log_scalars(runner, {'prune/density': density})
         state.note(runner, moment, 'reactivate', freed=freed, density=density)
-        runner.logger.info(f'reactivate at {moment}: {freed:,} weights, density {density:.6f}')
+        runner.logger.info(reactivate_line(moment, freed, density))
 
     def _grown(self, runner: Runner, moment: Moment, names: list[str]) -> dict[str, Tensor]:
         """Pick the masked weights with the largest gradients."""

@@ -22,6 +22,7 @@ from st_mm.search import (
 from st_mm.trainable import training_names, unit_parameters
 from st_mm.units import UnitOwner, find_owners
 
+from .event_lines import search_line
 from .event_log import log_scalars
 from .run_state import (
     Moment,
@@ -156,10 +157,8 @@ class SearchHook(TicketHook):
             state.calibration_batches = max(state.calibration_batches, self.calibration_batches)
         figures = self._figures(runner)
         state.note(runner, moment, 'search', removed=count if taken else 0, **figures)
-        verdict = 'removes' if taken else f'finds, below {self.min_macs_drop:g} MACs, and leaves'
         runner.logger.info(
-            f'search at {moment} {verdict} {count:,} dead units ({saved:,.0f} MACs): '
-            f'{figures["units"]:,} units, {figures["macs"]:,} MACs stay'
+            search_line(moment, count, saved, self.min_macs_drop, figures['units'], figures['macs'])
         )
 
     def _dead(self, runner: Runner, last: bool) -> dict[str, Tensor]:

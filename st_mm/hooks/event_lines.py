@@ -1,0 +1,54 @@
+"""What the log says of an event, a line each."""
+
+
+def search_line(
+    when: object, found: int, saved: float, least: float, units: float, macs: float
+) -> str:
+    """Say what a search step did.
+
+    Args:
+        when (object): When, such as ``epoch 2``.
+        found (int): Dead units found.
+        saved (float): MACs that go with them.
+        least (float): Fewer MACs than these are not worth a step: ``min_macs_drop``.
+        units (float): Units in the network now.
+        macs (float): Its MACs now.
+
+    Returns:
+        str: One line.
+    """
+    if not found:
+        return f'search at {when}: no dead units'
+    if saved < least:
+        return (
+            f'search at {when}: {_count(found, "dead unit")} found, but not removed: '
+            f'{saved:,.0f} MACs are fewer than min_macs_drop, {least:,.10g}'
+        )
+    return (
+        f'search at {when}: {_count(found, "dead unit")} removed, {saved:,.0f} MACs; '
+        f'{units:,} units, {macs:,} MACs stay'
+    )
+
+
+def prune_line(when: object, ratio: float, density: float, flips: int, iou: float) -> str:
+    """Say what a prune did; the ratio is the share of weights to mask, the density what is left."""
+    return f'prune at {when} {_masks(ratio, density, flips, iou)}'
+
+
+def refit_line(when: object, ratio: float, density: float, flips: int, iou: float) -> str:
+    """Say what fitting the masks again did, after units went or weights began to train."""
+    return f'masks fitted again at {when} {_masks(ratio, density, flips, iou)}'
+
+
+def reactivate_line(when: object, freed: int, density: float) -> str:
+    """Say how many masked weights were set free."""
+    return f'reactivate at {when}: {_count(freed, "weight")} set free, density {density:.4f}'
+
+
+def _masks(ratio: float, density: float, flips: int, iou: float) -> str:
+    changed = f'{_count(flips, "mask")} changed' if flips else 'no mask changed'
+    return f'to a ratio of {ratio:g}: density {density:.4f}, {changed} (IoU {iou:.3f})'
+
+
+def _count(number: int, name: str) -> str:
+    return f'{number:,} {name}' if number == 1 else f'{number:,} {name}s'
