@@ -1,12 +1,16 @@
 """The demo runs from data to pictures, and a second call trains nothing anew."""
 
+import importlib.util
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / 'tools' / 'demo.py'
@@ -20,6 +24,8 @@ def test_demo(tmp_path: Path) -> None:
     assert 'prune at epoch 1 to a ratio of 0.9' in done.stdout
     assert 'density 0.1000' in done.stdout
     assert 'test mIoU' in done.stdout
+    assert re.search(r'commonest class everywhere\W+\d\.\d\d', done.stdout)
+    assert re.search(r'dense supernet, as shipped\W+41\.12', done.stdout)
     for name in ('epoch_2.pth', 'training.png', 'predictions.png', 'ticket.json'):
         assert (tmp_path / 'demo' / name).stat().st_size > 1000, name
 
@@ -34,6 +40,34 @@ def test_too_few_epochs() -> None:
     done = subprocess.run([sys.executable, DEMO, '--epochs', '1'], capture_output=True, text=True)
     assert done.returncode == 2
     assert '--epochs must be at least 2' in done.stderr
+
+
+def demo_module():
+    spec = importlib.util.spec_from_file_location('demo', DEMO)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_score_by_chance(tmp_path: Path) -> None:
+    """As mmseg counts it: a class that is neither there nor predicted has no IoU."""
+    rows = {'a': [[0, 0, 0, 0], [0, 0, 255, 255]], 'b': [[1, 1, 3, 0], [255, 0, 0, 0]]}
+    for name, labels in rows.items():
+        path = tmp_path / 'town' / f'{name}_gtFine_labelTrainIds.png'
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.array(labels, dtype=np.uint8)).save(path)
+    # 10 of 13 pixels are class 0, and classes 1 and 3 are never found
+    assert demo_module().chance(tmp_path) == pytest.approx(100 * 10 / 13 / 3)
+
+
+def test_shipped_figures() -> None:
+    """Those of the page of the toy recipes."""
+    demo = demo_module()
+    page = (ROOT / 'configs/toy/README.md').read_text(encoding='utf-8')
+    [row] = [line for line in page.splitlines() if f'({demo.DENSE}.py)' in line]
+    assert row.endswith(f'| {demo.shipped(demo.DENSE, "mIoU (ours)"):.2f} |')
+    page = (ROOT / 'configs/ablations/README.md').read_text(encoding='utf-8')
+    assert f'| S+P, magnitude | {demo.SEARCH_THEN_PRUNE} | 0.1000 |' in page
 
 
 CHILD = """
