@@ -26,6 +26,8 @@ EVENTS = dict(
     refit=('refit masks', PURPLE, 's'),
     inherit=('take masks over', BLACK, 'D'),
 )
+# of the curves: none of those, since lines of the events run through their panels
+LOSS, SCORE, DENSITY, UNITS = '#56B4E9', '#E69F00', '#8C564B', '#7F7F7F'
 METRIC_NAMES = {
     'mIoU': 'mIoU [%]',
     'accuracy/top1': 'top-1 accuracy [%]',
@@ -63,13 +65,16 @@ def plot_training(curves: Curves) -> Figure:
     Returns:
         Figure: Panels one below the other, and a strip of the events above them.
     """
-    panels = [('training loss', curves.loss, PURPLE, False)]
+    panels = [('training loss', curves.loss, LOSS, False)]
     if curves.metric is not None:
         name = METRIC_NAMES.get(curves.metric, curves.metric)
-        panels.append((name, curves.score, BLACK, False))
-    for name, series in (('density [%]', curves.density), ('units alive', curves.units)):
+        panels.append((name, curves.score, SCORE, False))
+    for name, series, colour in (
+        ('density [%]', curves.density, DENSITY),
+        ('units alive', curves.units, UNITS),
+    ):
         if series.x:
-            panels.append((name, series, BLACK, True))
+            panels.append((name, series, colour, True))
     kinds = [kind for kind in EVENTS if any(event.kind == kind for event in curves.events)]
     heights = [0.26 * len(kinds)] * bool(kinds) + [1.7] * len(panels)
     figure = Figure(figsize=(8, sum(heights) + 1.1), layout='constrained')
