@@ -152,6 +152,9 @@ def _mul(rec: 'Recorder', result: Tensor, x: Any, y: Any) -> None:
         values.reverse()
     nodes = [rec.node_of(v, None if rec.knows(v) else result) for v in values]
     shapes, wanted = [rec.shapes[id(node)] for node in nodes], map_shape(result)
+    if shapes[1] == (1, *wanted[1:]) != wanted:  # one map for all channels
+        nodes[1] = ones(rec, result, nodes[1], wanted)
+        shapes[1] = wanted
     if shapes[0] != wanted or shapes[1] not in (wanted, (wanted[0], 1, 1)):
         raise Unsupported(f'works on values of shape {shapes[0]} and {shapes[1]}')
     rec.know(result, rec.add('mul', result, inputs=nodes))
@@ -162,6 +165,23 @@ def _div(rec: 'Recorder', result: Tensor, x: Any, y: Any) -> None:
     if not rec.knows(x) or rec.knows(y):
         raise Unsupported('divides by a value that depends on the picture')
     _mul(rec, result, x, 1 / as_tensor(y, result))
+
+
+@handles('sum')
+def _sum(
+    rec: 'Recorder', result: Tensor, x: Tensor, dim: Any = None, keepdim: bool = False, **_: Any
+) -> None:
+    axes = [axis % x.dim() for axis in ([dim] if isinstance(dim, int) else dim or [])]
+    if x.dim() != 4 or axes != [1]:
+        raise Unsupported(f'works on axes {dim} of a value of shape {tuple(x.shape)}')
+    rec.know(result, ones(rec, result, rec.node_of(x), (1, x.shape[2], x.shape[3])))
+
+
+def ones(rec: 'Recorder', result: Tensor, x: Node, shape: tuple[int, int, int]) -> Node:
+    """Every channel the sum of all channels of a map: a 1x1 convolution."""
+    weight = torch.ones(shape[0], x.channels, 1, 1, dtype=torch.float64).numpy()
+    bias = torch.zeros(shape[0], dtype=torch.float64).numpy()
+    return rec.add('conv', result, shape, channels=shape[0], inputs=[x], weight=weight, bias=bias)
 
 
 # Sizes

@@ -89,6 +89,24 @@ def test_deconvolutions(groups: int) -> None:
         assert largest_error(execute(graph, pictures)[0], model.double()(pictures)) < 1e-12
 
 
+class Guided(nn.Module):
+    """One number for each pixel weighs all channels, as in PIDNet's fusion."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = torch.sigmoid(torch.sum(x * x.relu(), dim=1).unsqueeze(1))
+        return weight * x + (1 - weight) * x.relu()
+
+
+def test_sums_over_channels() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 5, 3), Guided()).double()
+    pictures = torch.randn(2, 3, 34, 41).double()
+    with torch.no_grad():
+        want = model(pictures)
+    graph = trace(model)
+    for form in (graph, simplify(graph)):
+        assert largest_error(execute(form, pictures)[0], want) < 1e-12
+
+
 def test_a_dead_block_is_a_constant(build: Build) -> None:
     model = build('seg')
     block = model.backbone.stages[1].branches[0][0]

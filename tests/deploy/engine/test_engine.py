@@ -91,6 +91,7 @@ class Everything(nn.Module):
         y = (tokens @ tokens.transpose(1, 2)).softmax(-1) @ F.layer_norm(tokens, (35,))
         y = F.interpolate(y.unflatten(2, (5, 7)), x.shape[2:], mode='nearest')
         x = F.silu(x * 2 - 1) * F.adaptive_max_pool2d(x, 1) + self.grouped(y)
+        x = x.sum(1, keepdim=True).sigmoid() * x
         big = F.interpolate(x, scale_factor=8, mode='bilinear')
         return self.wide(x).clamp(-0.5, 3), F.adaptive_avg_pool2d(x, (2, 3)), big
 

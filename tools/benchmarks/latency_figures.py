@@ -1,0 +1,111 @@
+"""The figures of latencies: from seconds by round to tables."""
+
+import argparse
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from runtimes import RUNTIMES, versions
+
+from st_mm.analysis.table import Table
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A network in a runtime."""
+
+    network: str
+    runtime: str
+    run: Callable[[], object]
+
+
+def summarize(pairs: list[Pair], rounds: list[list[tuple[float, ...]]], base: int) -> list[dict]:
+    """The figures of each pair; times in milliseconds."""
+    rows = []
+    for index, pair in enumerate(pairs):
+        wall, cpu = (np.array([row[index][clock] for row in rounds]) * 1e3 for clock in (0, 1))
+        rows.append(
+            dict(
+                network=pair.network,
+                runtime=pair.runtime,
+                ratio=median(row[index][1] / row[base][1] for row in rounds),
+                cpu_median=float(np.median(cpu)),
+                cpu_p95=float(np.percentile(cpu, 95)),
+                wall_median=float(np.median(wall)),
+                wall_p95=float(np.percentile(wall, 95)),
+                cpu_rounds=cpu.tolist(),
+            )
+        )
+    return rows
+
+
+def conditions(options: argparse.Namespace, load: tuple[float, float]) -> dict[str, Any]:
+    """What the figures were measured under."""
+    return dict(
+        size=list(options.size),
+        batch_size=options.batch_size,
+        threads=options.threads,
+        rounds=options.rounds,
+        dtype='float32',
+        processor=processor(),
+        cores=os.cpu_count(),
+        load=[round(value, 1) for value in load],
+        python=platform.python_version(),
+        **versions(),
+    )
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.machine()
+
+
+def tables(figures: dict) -> list[Table]:
+    """Ratios first, then milliseconds."""
+    rows, facts = figures['rows'], figures['conditions']
+    ratio = {(row['network'], row['runtime']): row['ratio'] for row in rows}
+    columns = [n for n in RUNTIMES if any(row['runtime'] == n for row in rows)]
+    networks = list(dict.fromkeys(row['network'] for row in rows))
+    macs = figures['macs']
+    height, width = facts['size']
+    base = ' in '.join(figures['base'])
+    notes = [
+        ', '.join(f'{name} {value}' for name, value in facts.items() if name != 'size'),
+        'A call that does not count comes before each that does. p95 is over the rounds.',
+        *(f'{name}: {RUNTIMES[name].words}' for name in columns),
+        *figures['not_measured'],
+    ]
+    ratios = Table(
+        ('', 'GMACs', 'nonzero', *columns),
+        tuple(
+            (
+                name,
+                *(f'{macs[name][kind] / 1e9:.2f}' for kind in ('structural', 'nonzero')),
+                *(f'{ratio[name, c]:.2f}' if (name, c) in ratio else '-' for c in columns),
+            )
+            for name in networks
+        ),
+        title=f'Process time over that of {base}, {height}x{width}',
+    )
+    names = ('cpu_median', 'cpu_p95', 'wall_median', 'wall_p95')
+    times = Table(
+        ('', 'runtime', 'process, median', 'p95', 'wall, median', 'p95'),
+        tuple(
+            (row['network'], row['runtime'], *(f'{row[name]:.1f}' for name in names))
+            for row in rows
+        ),
+        title='Milliseconds',
+        notes=tuple(notes),
+        text=frozenset({0, 1}),
+    )
+    return [ratios, times]
