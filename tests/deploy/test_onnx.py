@@ -43,15 +43,6 @@ def check(run: onnxruntime.InferenceSession, model: nn.Module, shape: tuple[int,
         assert np.abs(got - want).max() <= 1e-4 * np.abs(want).max()
 
 
-@pytest.mark.parametrize('name', ['seg', 'cls', 'pose', 'tokens'])
-@pytest.mark.parametrize('density', [1.0, 0.1, 0.02])
-def test_tickets_of_any_size(build: Build, name: str, density: float) -> None:
-    model = build(name, density)
-    run = session(compact(trace(model))[0])
-    for shape in ((1, 3, 64, 96), (3, 3, 37, 50)):
-        check(run, model, shape)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     'name', ['mobilenet_v2', 'mobilenet_v3', 'efficientnet', 'resnet', 'fast_scnn']

@@ -1,4 +1,4 @@
-"""Measures how long networks take in the runtimes at hand: PyTorch, ONNX Runtime, OpenVINO, ours.
+"""Measure how long networks take in the runtimes at hand: PyTorch, ONNX Runtime, OpenVINO, ours.
 
 python tools/benchmarks/latency.py work_dirs/NAME/epoch_430.pth --size 512x1024 --stock all
 """
@@ -28,6 +28,7 @@ from st_mm.measure.timing import take_turns
 from st_mm.printable import printable
 
 SIZE = (512, 1024)
+ROWS = ['supernet', 'searched', 'ticket']
 TOLERANCE = 1e-3  # of the largest output
 USUAL = [name for name in RUNTIMES if name != 'compile']
 HELP = f"""\
@@ -52,7 +53,7 @@ built.
 
 
 def share(text: str) -> float:
-    """A share of weights: from 0, below 1."""
+    """Read a share of weights: from 0, below 1."""
     try:
         value = float(text)
     except ValueError:
@@ -63,7 +64,7 @@ def share(text: str) -> float:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Measure how long networks take, side by side.',
         epilog=HELP,
@@ -73,8 +74,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--zeros', type=share, default=0.9, help='of a CONFIG (%(default)s)')
     parser.add_argument('--stock', nargs='+', default=[], metavar='NAME', help="'all' for all")
     parser.add_argument(
-        '--rows', nargs='+', choices=['supernet', 'searched', 'ticket'], metavar='NAME',
-        default=['supernet', 'searched', 'ticket'], help='of the source (all that it has)',
+        '--rows', nargs='+', choices=ROWS, metavar='NAME',
+        default=ROWS, help='of the source (all that it has)',
     )  # fmt: skip
     parser.add_argument(
         '--runtimes', nargs='+', choices=list(RUNTIMES), default=USUAL, metavar='NAME',
@@ -110,20 +111,28 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def open_networks(options: argparse.Namespace) -> list[Network]:
-    """Builds the rows."""
-    found: list[Network] = []
-    if options.source is not None and options.source.suffix == '.pth':
-        found = of_checkpoint(options.source, options.size)
-    elif options.source is not None:
-        found = of_config(str(options.source), options.size, options.zeros)
-    found = [network for network in found if network.name in options.rows]
-    return found + [of_stock(name, options.size) for name in options.stock]
+    """Build the rows."""
+    makers: list[tuple[str, Callable[[], list[Network]]]] = []
+    source, size = options.source, options.size
+    if source is not None and source.suffix == '.pth':
+        makers.append((str(source), lambda: of_checkpoint(source, size)))
+    elif source is not None:
+        makers.append((str(source), lambda: of_config(str(source), size, options.zeros)))
+    for name in options.stock:
+        makers.append((f'--stock {name}', lambda name=name: [of_stock(name, size)]))
+    found = []
+    for name, make in makers:
+        try:
+            found += make()
+        except Exception as error:  # a config may be anything
+            raise ValueError(f'{name}: {error}') from error
+    return [n for n in found if n.name in options.rows or n.name not in ROWS]
 
 
 def pair_up(
     networks: list[Network], options: argparse.Namespace, say: Callable[[str], None]
 ) -> tuple[list[Pair], list[str]]:
-    """Makes and checks every form; returns what runs, and why others do not."""
+    """Make and check every form; return what runs, and why others do not."""
     rng = np.random.default_rng(0)
     shape = options.batch_size, 3, *options.size
     pictures = rng.standard_normal(shape).astype(np.float32)
@@ -148,7 +157,7 @@ def pair_up(
 
 
 def check(got: list[np.ndarray], want: list[np.ndarray]) -> None:
-    """Compares outputs with PyTorch's."""
+    """Compare outputs with PyTorch's."""
     for ours, theirs in zip(got, want, strict=True):
         error = float(np.abs(ours - theirs).max()) / max(float(np.abs(theirs).max()), 1e-12)
         if not error <= TOLERANCE:
@@ -156,7 +165,7 @@ def check(got: list[np.ndarray], want: list[np.ndarray]) -> None:
 
 
 def find_base(pairs: list[Pair], asked: list[str] | None) -> int:
-    """The pair that others are divided by."""
+    """Find the pair that others are divided by."""
     places = {(pair.network, pair.runtime): i for i, pair in enumerate(pairs)}
     if asked is None:
         return places.get(('ticket', 'engine'), 0)
@@ -167,7 +176,7 @@ def find_base(pairs: list[Pair], asked: list[str] | None) -> int:
 
 
 def measure(options: argparse.Namespace, console: Console) -> dict:
-    """Takes the figures, in plain types."""
+    """Take the figures, in plain types."""
     torch.set_num_threads(options.threads)
     with console.status('building') as status:
         networks = open_networks(options)
@@ -192,15 +201,15 @@ def measure(options: argparse.Namespace, console: Console) -> dict:
 
 
 def main() -> int:
-    """Runs the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     options = parse()
     console = Console() if sys.stdout.isatty() else Console(width=160)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # what mm says while it builds a model
             figures = measure(options, console)
-    except (OSError, ValueError, RuntimeError, SyntaxError, KeyError) as error:
-        print(f'latency.py: {printable(str(error))}', file=sys.stderr)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f'latency.py: {printable(error)}', file=sys.stderr)
         return 2
     made = tables(figures)
     for table in made:

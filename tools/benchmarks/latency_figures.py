@@ -25,7 +25,7 @@ class Pair:
 
 
 def summarize(pairs: list[Pair], rounds: list[list[tuple[float, ...]]], base: int) -> list[dict]:
-    """The figures of each pair; times in milliseconds."""
+    """Sum up the figures of each pair; times in milliseconds."""
     rows = []
     for index, pair in enumerate(pairs):
         wall, cpu = (np.array([row[index][clock] for row in rounds]) * 1e3 for clock in (0, 1))
@@ -45,7 +45,7 @@ def summarize(pairs: list[Pair], rounds: list[list[tuple[float, ...]]], base: in
 
 
 def conditions(options: argparse.Namespace, load: tuple[float, float]) -> dict[str, Any]:
-    """What the figures were measured under."""
+    """Say what the figures were measured under."""
     return dict(
         size=list(options.size),
         batch_size=options.batch_size,
@@ -61,7 +61,7 @@ def conditions(options: argparse.Namespace, load: tuple[float, float]) -> dict[s
 
 
 def processor() -> str:
-    """The processor's name, where the system tells it."""
+    """Name the processor, where the system tells it."""
     try:
         lines = Path('/proc/cpuinfo').read_text().splitlines()
     except OSError:
@@ -71,7 +71,7 @@ def processor() -> str:
 
 
 def tables(figures: dict) -> list[Table]:
-    """Ratios first, then milliseconds."""
+    """Lay out ratios first, then milliseconds."""
     rows, facts = figures['rows'], figures['conditions']
     ratio = {(row['network'], row['runtime']): row['ratio'] for row in rows}
     columns = [n for n in RUNTIMES if any(row['runtime'] == n for row in rows)]

@@ -74,7 +74,7 @@ class Network:
 
 
 def of_checkpoint(path: Path, size: tuple[int, int]) -> list[Network]:
-    """Supernet, searched network and ticket of one checkpoint, each with weights of its own."""
+    """Open supernet, searched network and ticket of a checkpoint, each with its own weights."""
     opened = open_checkpoint(path)
     supernet = with_statistics(opened.supernet, size)
     searched = fill_zeros(copy.deepcopy(opened.model), size)
@@ -86,7 +86,7 @@ def of_checkpoint(path: Path, size: tuple[int, int]) -> list[Network]:
 
 
 def of_config(path: str, size: tuple[int, int], zeros: float) -> list[Network]:
-    """The network of a config, and the same with a drawn share of zeros: a smoke form."""
+    """Build the network of a config, and the same with a drawn share of zeros: a smoke form."""
     supernet = with_statistics(build(Config.fromfile(path)), size)
     ticket = copy.deepcopy(supernet)
     weights = prunable_weights(ticket)
@@ -97,7 +97,7 @@ def of_config(path: str, size: tuple[int, int], zeros: float) -> list[Network]:
 
 
 def of_stock(name: str, size: tuple[int, int]) -> Network:
-    """A network of mmseg, by its name in :data:`STOCK` or as ``library::config``."""
+    """Build a network of mmseg, by its name in :data:`STOCK` or as ``library::config``."""
     config = get_config(f'mmseg::{STOCK[name]}' if name in STOCK else name)
     return Network(name, with_statistics(build(config), size), size)
 

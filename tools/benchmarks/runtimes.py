@@ -37,19 +37,19 @@ class Runtime(NamedTuple):
 
 
 def eager(network: Network, pictures: np.ndarray, threads: int) -> Callable[[], Floats]:
-    """PyTorch as the config builds the network."""
+    """Run PyTorch as the config builds the network."""
     return _torch(network.model, torch.from_numpy(pictures))
 
 
 def channels_last(network: Network, pictures: np.ndarray, threads: int) -> Callable[[], Floats]:
-    """PyTorch with every map and weight in NHWC."""
+    """Run PyTorch with every map and weight in NHWC."""
     model = copy.deepcopy(network.model).to(memory_format=torch.channels_last)
     x = torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last)
     return _torch(model, x)
 
 
 def compiled(network: Network, pictures: np.ndarray, threads: int) -> Callable[[], Floats]:
-    """PyTorch's inductor."""
+    """Run what PyTorch's inductor compiles."""
     return _torch(copy.deepcopy(network.model), torch.from_numpy(pictures), torch.compile)
 
 
@@ -66,7 +66,7 @@ def _torch(
 
 
 def onnxruntime(graph: Graph, pictures: np.ndarray, threads: int) -> Callable[[], Floats]:
-    """A graph in ONNX Runtime; threads that wait sleep."""
+    """Run a graph in ONNX Runtime; threads that wait sleep."""
     _need('onnx', 'onnxruntime')
     import onnxruntime as ort
 
@@ -82,7 +82,7 @@ def onnxruntime(graph: Graph, pictures: np.ndarray, threads: int) -> Callable[[]
 
 
 def openvino(graph: Graph, pictures: np.ndarray, threads: int) -> Callable[[], Floats]:
-    """A graph in OpenVINO, in float32."""
+    """Run a graph in OpenVINO, in float32."""
     _need('onnx', 'openvino')
     import openvino as ov
 
@@ -105,13 +105,13 @@ def openvino(graph: Graph, pictures: np.ndarray, threads: int) -> Callable[[], F
 
 
 def engine(network: Network, pictures: np.ndarray, threads: int) -> Callable[[], Floats]:
-    """Our engine, outputs of the head."""
+    """Run our engine, to the outputs of the head."""
     run = _engine(network, threads)
     return lambda: run(pictures)
 
 
 def engine_labels(network: Network, pictures: np.ndarray, threads: int) -> Callable[[], object]:
-    """Our engine with normalization before, and resize and argmax after."""
+    """Run our engine with normalization before, and resize and argmax after."""
     if network.facts['task'] != 'segmentation' or len(network.compacted[0].outputs) > 1:
         raise Missing('labels are for segmentation with one output')
     run = _engine(network, threads)
@@ -160,7 +160,7 @@ RUNTIMES = {
 
 
 def versions() -> dict[str, str]:
-    """Versions of what is installed."""
+    """Read the versions of what is installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
