@@ -93,7 +93,7 @@ class _Writer:
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
             name = f'w{len(self.weights)}'
-            self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+            self.weights.append(numpy_helper.from_array(np.asarray(array, order='C'), name))
             self._constants[key] = name
         return self._constants[key]
 

@@ -90,3 +90,14 @@ def test_what_a_user_needs_is_in_the_file(build: Build) -> None:
     facts = run.get_modelmeta().custom_metadata_map
     assert json.loads(facts['classes']) == ['road', 'car']
     assert json.loads(facts['multiple']) == 1
+
+
+def test_one_size_only() -> None:
+    """Where the size is known, so are the bins of a pooling: they must be as ONNX wants them."""
+
+    class Pools(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.interpolate(F.adaptive_avg_pool2d(x, (3, 2)), x.shape[2:])
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), Pools())
+    check(session(trace(model, (38, 53))), model, (2, 3, 38, 53))
