@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from st_mm.arguments import choice, integer, number
+from st_mm.calibration.rehearsal import rehearsal
 from st_mm.prune import grow
 from st_mm.units import find_owners
 
@@ -17,6 +18,11 @@ from .prune_hook import PruneHook
 from .run_state import Moment, RunState, bare_model
 from .search_hook import SearchHook
 from .ticket_hook import TicketHook, check_same_time
+
+GRADIENT_ADVICE = (
+    "it needs the loss that model(inputs, ..., mode='loss') gives, as mm's own train_step does; "
+    "let the model give it so, or choose the mode 'latent' or 'zero'"
+)
 
 
 @HOOKS.register_module()
@@ -79,6 +85,16 @@ class ReactivateHook(TicketHook):
                 f"{type(bare_model(runner)).__name__} has no search units: set scope='all'"
             )
         super().before_train(runner)
+        if self.mode == 'gradient':
+            self._rehearse(runner)
+
+    def _rehearse(self, runner: Runner) -> None:
+        """Compute the gradient once, of one batch, before the first step."""
+        model = bare_model(runner)
+        weights = {name: w for name, w in model.named_parameters() if w.requires_grad}
+        evidence = evidence_at(runner, Moment('iter', runner.iter, runner.iter), 1)
+        with rehearsal("ReactivateHook(mode='gradient')", model, GRADIENT_ADVICE):
+            evidence.gradients(weights)
 
     def _partner(self, runner: Runner, kind: type) -> Any:
         for hook in runner.hooks:

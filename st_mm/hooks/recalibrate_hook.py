@@ -8,11 +8,17 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from st_mm.calibration import calibration_batches, recalibrate, training_forward
+from st_mm.calibration import calibration_batches, no_trace, recalibrate, training_forward
 from st_mm.calibration.random_state import frozen_random_state
+from st_mm.calibration.rehearsal import rehearsal
 from st_mm.trainable import adapting_norms
 
 from .run_state import RunState, averaged_models, bare_model, seed_at
+
+ADVICE = (
+    "they need a forward pass by model(inputs, ..., mode='loss'), as mm's own train_step does; let "
+    'the model take it, or set calibration_batches=0'
+)
 
 
 @HOOKS.register_module()
@@ -24,6 +30,19 @@ class RecalibrateHook(Hook):
     """
 
     priority = 55  # after EMAHook (50), before CheckpointHook (90)
+
+    @staticmethod
+    def rehearse(runner: Runner) -> None:
+        """Recalibrate over one batch, and leave no trace of it.
+
+        Raises:
+            ValueError: If the model does not allow it.
+        """
+        model = bare_model(runner)
+        drawn = calibration_batches(model, runner.train_dataloader, 1, seed_at(runner, runner.iter))
+        with no_trace([model]), rehearsal('new BN statistics', model, ADVICE):
+            model.train()
+            recalibrate([model], drawn, training_forward)
 
     def before_train(self, runner: Runner) -> None:
         """Recalibrate after a prune that comes before the first step."""

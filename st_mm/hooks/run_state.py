@@ -52,6 +52,7 @@ class RunState:
         freed (Moment | None): The last reactivation.
         pruned (Moment | None): The last prune.
         calibration_batches (int): Batches for the recalibration after this moment's events.
+        rehearsed (bool): Whether a recalibration has been tried out.
         started (bool): Whether training has begun.
     """
 
@@ -68,6 +69,7 @@ class RunState:
         self.freed: Moment | None = None
         self.pruned: Moment | None = None
         self.calibration_batches = 0
+        self.rehearsed = False
         self.started = False
 
     @classmethod

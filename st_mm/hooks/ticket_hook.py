@@ -148,6 +148,9 @@ class TicketHook(Hook):
         if not state.started:
             follow_shapes(runner)  # a checkpoint may have other shapes
         ticket = state.start(bare_model(runner), resumed(runner))
+        if self.calibration_batches and not state.rehearsed:
+            RecalibrateHook.rehearse(runner)
+            state.rehearsed = True
         if ticket.masks and not any(
             isinstance(hook, TicketHook) and hook.holds_masks for hook in runner.hooks
         ):

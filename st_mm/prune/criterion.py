@@ -6,13 +6,15 @@ from functools import partial
 from inspect import signature
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from st_mm.arguments import integer
+from st_mm.arguments import choice, integer
+from st_mm.calibration.rehearsal import rehearsal
 
 from .evidence import Evidence
 from .layout import layout_of, layouts_of
 from .patterns import PATTERNS, Pattern
+from .registry import call
 from .rounds import iterate
 from .scope import Rule, check_scope, choose, in_effect
 from .scores import CHECKS, SCORES, Score, magnitude
@@ -68,9 +70,7 @@ class Criterion:
             raise ValueError(f'rules must be a list of dicts, got {rules!r}')
         options: dict[str, Any] = dict(type=score) if isinstance(score, str) else dict(score)
         name = options.pop('type', None)
-        if name not in SCORES.module_dict:
-            known = ', '.join(sorted(SCORES.module_dict))
-            raise ValueError(f'score must be one of {known}, got {name!r}')
+        choice('score', name, sorted(SCORES.module_dict))
         counts: dict[str, Any] = {key: options.pop(key, COUNTS[key]) for key in COUNTS}
         for key, value in counts.items():
             counts[key] = integer(key, value, 1)
@@ -87,7 +87,7 @@ class Criterion:
             tuple(options.items()),
             **counts,
             scope=scope,
-            rules=tuple(Rule(**rule) for rule in rules),
+            rules=tuple(call('rule', Rule, rule) for rule in rules),
             pattern=built,
         )
 
@@ -115,20 +115,25 @@ class Criterion:
         for each in (ratio, *(rule.ratio for rule in self.rules if rule.ratio)):
             self.pattern.check(each)
 
-    def rehearse(self, model: nn.Module, weights: Weights, ratio: float) -> None:
-        """Find out before training what a prune could stumble over, by one of magnitudes.
+    def rehearse(self, evidence: Evidence, weights: Weights, ratio: float) -> None:
+        """Find out before training what a prune could stumble over: the score, then the choice.
+
+        The score is computed once; the choice is that of magnitudes.
 
         Args:
-            model (nn.Module): The model, for options of the score that name parts of it.
+            evidence (Evidence): Data for the score; a batch is enough.
             weights (Mapping[str, Tensor]): Prunable weights by name.
             ratio (float): The ratio that training is to end at.
 
         Raises:
-            ValueError: If an option of the score does not fit the model, or scope, rules and
-                pattern do not allow the ratio.
+            ValueError: If an option of the score does not fit the model, the score cannot be
+                computed, or scope, rules and pattern do not allow the ratio.
         """
+        model = evidence.model
         if self.score in CHECKS:
             CHECKS[self.score](model, **dict(self.options))
+        with rehearsal(f'the score {self.score}', model, SCORE_ADVICE):
+            SCORES.get(self.score)(weights, evidence, **dict(self.options))
         choose(
             magnitude(weights),
             ratio,
@@ -190,3 +195,7 @@ class Criterion:
 
 
 COUNTS = dict(batches=10, rounds=1)
+SCORE_ADVICE = (
+    "a score of gradients needs the loss that model(inputs, ..., mode='loss') gives, as mm's own "
+    'train_step does; let the model give it so, or choose the score magnitude'
+)
