@@ -123,7 +123,7 @@ def open_checkpoint(
         path=str(path),
         size=Path(path).stat().st_size,
         published=published,
-        config=TIMESTAMP.sub('', printable(meta.get('experiment_name') or '')) or 'unnamed',
+        config=TIMESTAMP.sub('', printable(_text_of(meta, 'experiment_name'))) or 'unnamed',
         dataset=printable(_describe_data(config, meta.get('dataset_meta'))),
         epoch=_time_of(meta, 'epoch'),
         iteration=_time_of(meta, 'iter'),
@@ -254,6 +254,12 @@ def _time_of(meta: Mapping[str, Any], unit: str) -> int | None:
     return time if type(time) is int else None
 
 
+def _text_of(meta: Mapping[str, Any], name: str) -> str:
+    """An entry where the file says text."""
+    text = meta.get(name)
+    return text if isinstance(text, str) else ''
+
+
 def _describe_data(config: Config, meta: Any) -> str:
     """The data set in words: type, folder, what is predicted."""
     loader = config.get('train_dataloader') or config.get('test_dataloader')
@@ -273,5 +279,5 @@ def _describe_data(config: Config, meta: Any) -> str:
 
 
 def _versions(meta: Mapping[str, Any]) -> dict[str, str]:
-    version = printable(GIT_HASH.sub('', str(meta.get('mmengine_version', ''))))
+    version = printable(GIT_HASH.sub('', _text_of(meta, 'mmengine_version')))
     return dict(mmengine=version) if version else {}

@@ -137,6 +137,7 @@ def _check_optimizer(runner: Runner, checkpoint: Mapping[str, Any]) -> None:
     if not all(type(index) is int for index in order) or len(set(order)) != len(order):
         refuse('has an optimizer whose weights are not numbered')
     by_index = dict(zip(order, flat, strict=True))
+    _check_whole(states, theirs, by_index)
     for index, entry in states.items():
         if index not in by_index or not isinstance(entry, dict):
             refuse(f'has a state of the optimizer for the weight {index!r}, which is not there')
@@ -146,6 +147,16 @@ def _check_optimizer(runner: Runner, checkpoint: Mapping[str, Any]) -> None:
                 _check_state(value, weight, f"{name} of '{by_index[index]}'", name)
             elif value is not None and not _is_number(value):
                 refuse(f"has {type(value).__name__} for {name} of '{by_index[index]}'")
+
+
+def _check_whole(states: Mapping[Any, Any], groups: list[Any], names: Mapping[Any, str]) -> None:
+    """Refuse states of a group of which one lacks what another has, and has nothing else."""
+    for group in groups:
+        keys = {i: set(states[i]) for i in group if i in states and isinstance(states[i], dict)}
+        for index, own in keys.items():
+            if more := next((other - own for other in keys.values() if own < other), None):
+                name = sorted(map(str, more))[0]
+                refuse(f"has no {name} of '{names[index]}' in the optimizer")
 
 
 def _check_state(value: Tensor, weight: Tensor | None, where: str, name: str) -> None:
@@ -176,9 +187,7 @@ def _check_schedulers(runner: Runner, checkpoint: Mapping[str, Any]) -> None:
                 continue
             if name not in state:
                 refuse(f'has no {name} for {where}: it is of another kind')
-            if _is_number(value) and not _is_number(state[name]):
-                refuse(f'has {state[name]!r} for {name} of {where}')
-            if isinstance(value, list) and not isinstance(state[name], list):
+            if not _alike(state[name], value):
                 refuse(f'has {state[name]!r} for {name} of {where}')
 
 
@@ -228,6 +237,15 @@ def _check_masks(checkpoint: Mapping[str, Any], ticket: Ticket) -> None:
     for name, entry in before.items():
         if name in shapes and entry['shape'] != shapes[name]:
             refuse(f"has masks of '{name}' of different shapes")
+
+
+def _alike(theirs: Any, ours: Any) -> bool:
+    """Whether a value of a state may stand for ours: a number for a number, and so on."""
+    if _is_number(ours):
+        return _is_number(theirs)
+    if isinstance(ours, list | tuple):
+        return isinstance(theirs, list | tuple)
+    return ours is None or isinstance(theirs, type(ours))
 
 
 def _is_count(value: Any) -> bool:
