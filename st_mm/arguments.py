@@ -6,7 +6,7 @@ that passes comes back as a plain Python value, for the ticket record.
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -113,31 +113,26 @@ def choice(name: str, value: object, choices: Iterable[str]) -> str:
     return value
 
 
-def names(name: str, value: object) -> tuple[str, ...]:
+def names(name: str, value: Any) -> tuple[str, ...]:
     """Check a list of names or shell patterns; a single string would be taken letter by letter.
 
     Raises:
         ValueError: If it is something else.
     """
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    if not _is_list(value):
         raise ValueError(f'{name} must be a list of names, got {value!r}')
     if wrong := [each for each in value if not (isinstance(each, str) and each)]:
         raise ValueError(f'{name} must be a list of names, got {wrong[0]!r} in it')
     return tuple(value)
 
 
-def picture(name: str, value: object) -> tuple[int, int, int]:
+def picture(name: str, value: Any) -> tuple[int, int, int]:
     """Check the shape of a picture: (channels, height, width).
 
     Raises:
         ValueError: If it is something else.
     """
-    if (
-        isinstance(value, str)
-        or not isinstance(value, Sequence)
-        or len(value) != 3
-        or not all(is_integer(size, 1) for size in value)
-    ):
+    if not _is_list(value) or len(value) != 3 or not all(is_integer(size, 1) for size in value):
         raise ValueError(
             f'{name} must be (channels, height, width), integers of at least 1, got {value!r}'
         )
@@ -145,28 +140,59 @@ def picture(name: str, value: object) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def counts(name: str, value: object, least: int = 1) -> tuple[int, ...]:
+def counts(name: str, value: Any, least: int = 1) -> tuple[int, ...]:
     """Check a list of integers, such as channels; it may be empty.
 
     Raises:
         ValueError: If it is something else.
     """
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    if not _is_list(value):
         raise ValueError(f'{name} must be a list of integers of at least {least}, got {value!r}')
     return tuple(integer(f'{name}[{i}]', each, least) for i, each in enumerate(value))
 
 
-def kernels(name: str, value: object) -> tuple[int, ...]:
+def kernels(name: str, value: Any) -> tuple[int, ...]:
     """Check kernel sizes: odd, and rising, so that the units of a ticket have one order.
 
     Raises:
         ValueError: If they are something else.
     """
-    sizes = value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    sizes = value if _is_list(value) else ()
     odd = all(is_integer(size, 1) and size % 2 for size in sizes)
     if not sizes or not odd or list(sizes) != sorted(set(sizes)):
         raise ValueError(f'{name} must be different odd numbers in rising order, got {value!r}')
     return tuple(int(size) for size in sizes)
+
+
+def settings(name: str, value: Any, several: bool = False) -> Any:
+    """Check the config of a part: None, or a dict with a type, such as ``norm_cfg``.
+
+    Args:
+        name (str): Name of the argument.
+        value (object): Its value.
+        several (bool): Whether it takes a list of dicts as well, as ``init_cfg`` does. Defaults to
+            False.
+
+    Returns:
+        dict | list[dict] | None: The value.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    parts = value if several and _is_list(value) and len(value) else [value]
+    typed = all(isinstance(part, Mapping) and _is_type(part.get('type')) for part in parts)
+    if value is not None and not typed:
+        either = ', or a list of such dicts' if several else ''
+        raise ValueError(f"{name} must be a dict with a 'type'{either}, or None, got {value!r}")
+    return value
+
+
+def _is_type(value: object) -> bool:
+    return isinstance(value, type) or (isinstance(value, str) and bool(value))
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def _at(where: str) -> str:

@@ -10,6 +10,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
+from .arguments import names
 from .search.shrink import shrink
 from .ticket import LATENT, RECORD, Ticket, Units, load_checkpoint, plain_state
 from .transfer import Carried, Transfer, match, report
@@ -108,10 +109,15 @@ class TicketInit:
         prefix: str | Mapping[str, str] | None = None,
         new: Sequence[str] = (),
     ) -> None:
-        self.checkpoint = checkpoint
-        self.weights = weights
+        self.checkpoint = _path('checkpoint', checkpoint)
+        self.weights = _path('weights', weights)
         self.prefix = prefix
-        self.new = new
+        self.new = names('new', new)
+        parts = list(prefix.items()) if isinstance(prefix, Mapping) else [(prefix, prefix)]
+        if prefix is not None and not all(isinstance(n, str) for pair in parts for n in pair):
+            raise ValueError(
+                f'prefix must be a name, or a dict of names by names of the model, got {prefix!r}'
+            )
 
     def __call__(self, module: nn.Module) -> None:
         """Initialize the module; its children first, and for good."""
@@ -139,6 +145,13 @@ class TicketInit:
     def _get_init_info(self) -> str:
         """What mmengine writes into its log of initialized parameters."""
         return f'TicketInit: {self.weights} weights in the units of {self.checkpoint}'
+
+
+def _path(name: str, value: Any) -> str:
+    """Check a path, or a word in its place."""
+    if not (isinstance(value, str | Path) and str(value)):
+        raise ValueError(f'{name} must be the path of a checkpoint, got {value!r}')
+    return str(value)
 
 
 def _initialized_by_it_alone(module: nn.Module) -> bool:

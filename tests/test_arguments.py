@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from st_mm.arguments import choice, flag, integer, names, number, picture
+from st_mm.arguments import choice, counts, flag, integer, kernels, names, number, picture, settings
 
 NAN, INF = float('nan'), float('inf')
 
@@ -85,3 +85,18 @@ def test_pictures() -> None:
     for value in ((8, 16), (3, 0, 16), (3, 8.0, 16), (True, 8, 16), '3x8', None, 3):
         with pytest.raises(ValueError, match=r'^input_shape must be \(channels, height, width\)'):
             picture('input_shape', value)
+
+
+def test_settings_of_a_part() -> None:
+    assert settings('norm_cfg', None) is None
+    assert settings('norm_cfg', dict(type='BN')) == dict(type='BN')
+    assert settings('init_cfg', [dict(type='A')], several=True) == [dict(type='A')]
+    for value in ('BN', 0, False, {}, [], dict(a=1), dict(type=''), [dict(type='BN')]):
+        with pytest.raises(ValueError, match=r"^norm_cfg must be a dict with a 'type'"):
+            settings('norm_cfg', value)
+
+
+def test_bytes_are_not_a_list() -> None:
+    for check in (names, picture, counts, kernels):
+        with pytest.raises(ValueError, match=r'^x must be '):
+            check('x', b'\x03\x05\x07')

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 from torch import nn
 
-from st_mm.rewind import read_ticket, surplus_units
+from st_mm.rewind import TicketInit, read_ticket, surplus_units
 from st_mm.ticket import KEY, Ticket, load_checkpoint, plain_state
 from st_mm.units import find_owners
 
@@ -171,3 +171,21 @@ def test_plain_training_of_a_ticket_with_ema(
     state = load_checkpoint(tmp_path / 'run' / 'epoch_1.pth')['state_dict']
     for name, tensor in load_checkpoint(path)['state_dict'].items():
         assert state[name].shape == tensor.shape, name
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('checkpoint', 3),
+        ('checkpoint', ''),
+        ('weights', None),
+        ('weights', ['random']),
+        ('prefix', 3),
+        ('prefix', dict(backbone=1)),
+        ('new', 'neck'),
+        ('new', [3]),
+    ],
+)
+def test_arguments_are_checked_where_they_are_given(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f'^{name} must be'):
+        TicketInit(**{'checkpoint': 'ticket.pth', name: value})

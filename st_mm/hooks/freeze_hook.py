@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from st_mm.arguments import flag
+from st_mm.arguments import flag, names
 
 from .run_state import bare_model
 
@@ -35,9 +35,9 @@ class FreezeHook(Hook):
     priority = 'VERY_HIGH'  # before the hooks that ask what trains
 
     def __init__(self, parts: Sequence[str], norm_eval: bool = False) -> None:
-        if isinstance(parts, str) or not parts or not all(isinstance(each, str) for each in parts):
+        self.parts = names('parts', parts)
+        if not self.parts:
             raise ValueError(f"parts must be a list of names, like ['backbone'], got {parts!r}")
-        self.parts = tuple(parts)
         self.norm_eval = flag('norm_eval', norm_eval)
         self.norms: list[nn.Module] = []
 

@@ -11,10 +11,11 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from st_mm.arguments import integer, kernels
+from st_mm.arguments import integer, kernels, settings
 from st_mm.units.loading import TicketModule, misfit
 from st_mm.units.owner import StateDict, UnitSlice, Widths, check_norm
 
+from .norm_cfg import norm_or
 from .token_mixer import TokenMixer
 
 
@@ -57,14 +58,14 @@ class AtomicBlock(TicketModule, BaseModule):
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg)
+        super().__init__(init_cfg=settings('init_cfg', init_cfg, several=True))
         in_channels = integer('in_channels', in_channels, 1)
         out_channels = integer('out_channels', out_channels, 1)
         stride = integer('stride', stride, 1)
         kernel_sizes = kernels('kernel_sizes', kernel_sizes)
         expand_ratio = integer('expand_ratio', expand_ratio, 1)
         tokens = integer('tokens', tokens, 0)
-        norm_cfg = norm_cfg or dict(type='BN')
+        norm_cfg = norm_or(norm_cfg, dict(type='BN'))
         width = in_channels * expand_ratio
         hidden = width * len(kernel_sizes)
         self.in_channels = in_channels

@@ -10,10 +10,11 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from st_mm.arguments import counts, flag, integer
+from st_mm.arguments import counts, flag, integer, settings
 from st_mm.units.loading import TicketModule
 
 from .atomic_block import AtomicBlock
+from .norm_cfg import norm_or
 
 
 class FusionLayer(BaseModule):
@@ -153,13 +154,15 @@ class HRSupernet(TicketModule, BaseModule):
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | list[Any] | None = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg or dict(type='MnasNet'))
+        super().__init__(
+            init_cfg=settings('init_cfg', init_cfg, several=True) or dict(type='MnasNet')
+        )
         _check_stages(stage_channels, stage_blocks)
         in_channels = integer('in_channels', in_channels, 1)
         stem = counts('stem_channels', stem_channels)
         if len(stem) != 2:
             raise ValueError(f'stem_channels must be two integers, got {stem_channels!r}')
-        norm_cfg = norm_cfg or dict(type='BN', eps=1e-3, momentum=0.01)
+        norm_cfg = norm_or(norm_cfg, dict(type='BN', eps=1e-3, momentum=0.01))
         block_cfg: dict[str, Any] = dict(
             kernel_sizes=kernel_sizes, expand_ratio=expand_ratio, tokens=tokens, norm_cfg=norm_cfg
         )

@@ -11,10 +11,11 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from st_mm.arguments import counts, integer, number
+from st_mm.arguments import counts, integer, number, settings
 from st_mm.units.loading import TicketModule
 
 from .atomic_block import AtomicBlock
+from .norm_cfg import norm_or
 
 _NORM_CFG = dict(type='BN', eps=1e-3, momentum=0.01)
 
@@ -58,13 +59,15 @@ class HRFusionNeck(TicketModule, BaseModule):
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | list[Any] | None = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg or dict(type='MnasNet'))
+        super().__init__(
+            init_cfg=settings('init_cfg', init_cfg, several=True) or dict(type='MnasNet')
+        )
         self.block = AtomicBlock(
             sum(branches('in_channels', in_channels)),
             out_channels,
             kernel_sizes=kernel_sizes,
             expand_ratio=expand_ratio,
-            norm_cfg=norm_cfg or _NORM_CFG,
+            norm_cfg=norm_or(norm_cfg, _NORM_CFG),
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -109,7 +112,9 @@ class HRClassificationNeck(TicketModule, BaseModule):
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | list[Any] | None = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg or dict(type='MnasNet'))
+        super().__init__(
+            init_cfg=settings('init_cfg', init_cfg, several=True) or dict(type='MnasNet')
+        )
         in_channels = branches('in_channels', in_channels)
         head_channels = branches('head_channels', head_channels)
         if len(in_channels) != len(head_channels):
@@ -119,7 +124,7 @@ class HRClassificationNeck(TicketModule, BaseModule):
             )
         out_channels = integer('out_channels', out_channels, 1)
         dropout = number('dropout', dropout, least=0, below=1)
-        norm_cfg = norm_cfg or _NORM_CFG
+        norm_cfg = norm_or(norm_cfg, _NORM_CFG)
         block_cfg: dict[str, Any] = dict(
             kernel_sizes=kernel_sizes, expand_ratio=expand_ratio, norm_cfg=norm_cfg
         )

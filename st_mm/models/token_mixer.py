@@ -9,9 +9,11 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from st_mm.arguments import integer
+from st_mm.arguments import integer, settings
 from st_mm.units.loading import TicketModule, misfit
 from st_mm.units.owner import StateDict, UnitSlice, Widths, check_norm
+
+from .norm_cfg import norm_or
 
 MAP_SIZE = 8  # side of the map from which tokens are made
 TOKEN_DIM = MAP_SIZE * MAP_SIZE  # a token is one value per position
@@ -96,10 +98,10 @@ class TokenMixer(TicketModule, BaseModule):
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg)
+        super().__init__(init_cfg=settings('init_cfg', init_cfg, several=True))
         channels = integer('channels', channels, 1)
         tokens = integer('tokens', tokens, 1)
-        norm_cfg = norm_cfg or dict(type='BN')
+        norm_cfg = norm_or(norm_cfg, dict(type='BN'))
         self.channels = channels
         self.max_tokens = tokens
         self.input_proj = nn.Conv2d(channels + 2, tokens, 1, bias=False)

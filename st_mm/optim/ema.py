@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import torch
 from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from st_mm.arguments import flag, number
+from st_mm.arguments import flag, integer, number
 
 
 @MODELS.register_module()
@@ -25,20 +26,27 @@ class RampedEMA(ExponentialMovingAverage):
     Args:
         model (nn.Module): The model to average.
         momentum (float): Share of the new weights once the ramp is over. Defaults to 0.0002.
-        **kwargs: As in mmengine's ``ExponentialMovingAverage``: ``interval``, ``device``,
-            ``update_buffers``.
+        interval (int): Steps between two updates. Defaults to 1.
+        device (torch.device | str, optional): Where the average is kept. Defaults to None: beside
+            the model.
+        update_buffers (bool): Whether buffers are averaged too. Defaults to False.
 
     Raises:
         ValueError: If an argument is out of its range.
     """
 
     def __init__(
-        self, model: nn.Module, momentum: float = 0.0002, *args: Any, **kwargs: Any
+        self,
+        model: nn.Module,
+        momentum: float = 0.0002,
+        interval: int = 1,
+        device: torch.device | str | None = None,
+        update_buffers: bool = False,
     ) -> None:
-        number('momentum', momentum, above=0, below=1)
-        if 'update_buffers' in kwargs:
-            flag('update_buffers', kwargs['update_buffers'])
-        super().__init__(model, momentum, *args, **kwargs)
+        momentum = number('momentum', momentum, above=0, below=1)
+        interval = integer('interval', interval, 1)
+        update_buffers = flag('update_buffers', update_buffers)
+        super().__init__(model, momentum, interval, _device(device), update_buffers)
 
     def update_parameters(self, model: nn.Module) -> None:
         """Add the model to the average."""
@@ -57,3 +65,15 @@ class RampedEMA(ExponentialMovingAverage):
             steps (Tensor): () n.
         """
         averaged_param.lerp_(source_param, self._share)
+
+
+def _device(device: torch.device | str | None) -> torch.device | None:
+    """Read the name of a device."""
+    if device is None or isinstance(device, torch.device):
+        return device
+    try:
+        return torch.device(device if isinstance(device, str) else '')
+    except RuntimeError as error:
+        raise ValueError(
+            f"device must be a name such as 'cpu' or 'cuda:0', got {device!r}"
+        ) from error

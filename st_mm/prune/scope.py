@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from st_mm.arguments import integer, number
+from st_mm.arguments import choice, integer, number
 
 from .layout import PLAIN, Layout
 from .patterns import Order, Pattern, Unstructured, count
@@ -134,8 +134,7 @@ def check_scope(scope: str, pattern: Pattern | None) -> None:
     Raises:
         ValueError: If there is no such scope, or the pattern drops the same share everywhere.
     """
-    if scope not in SCOPES:
-        raise ValueError(f'scope must be one of {", ".join(SCOPES)}, got {scope!r}')
+    choice('scope', scope, SCOPES)
     if pattern and pattern.uniform and scope == 'erk':
         raise ValueError(
             f"scope must be 'global' or 'layer': {pattern} drops the same share of each weight"

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 from st_mm.hooks import (
     FixedMaskHook,
+    FreezeHook,
     ProgressivePruneHook,
     PruneHook,
     ReactivateHook,
@@ -52,6 +53,7 @@ ONCE = dict(type='OneShot', ratio=0.5, at=1)
         (SearchHook, dict(by_epoch=0), 'by_epoch'),
         (ProgressivePruneHook, dict(ratio=True), 'ratio'),
         (ProgressivePruneHook, dict(ratio='0.9'), 'ratio'),
+        (PruneHook, dict(schedule=ONCE, scope=['global']), 'scope'),
         (PruneHook, dict(schedule=ONCE, skip='stem.*'), 'skip'),
         (PruneHook, dict(schedule=ONCE, skip=[3]), 'skip'),
         (PruneHook, dict(schedule=ONCE, score=dict(type='random', seed='a')), 'seed'),
@@ -59,6 +61,10 @@ ONCE = dict(type='OneShot', ratio=0.5, at=1)
         (PruneHook, dict(schedule=ONCE, score=dict(type='grasp', logits=3)), 'logits'),
         (FixedMaskHook, dict(shuffle='no'), 'shuffle'),
         (FixedMaskHook, dict(seed=-1), 'seed'),
+        (FreezeHook, dict(parts=True), 'parts'),
+        (FreezeHook, dict(parts='backbone'), 'parts'),
+        (FreezeHook, dict(parts=[]), 'parts'),
+        (FreezeHook, dict(parts=['neck'], norm_eval='False'), 'norm_eval'),
         (ReactivateHook, dict(on='never'), 'on'),
         (ReactivateHook, dict(mode='gradient', share=0), 'share'),
         (ReactivateHook, dict(mode='gradient', batches=0.5), 'batches'),
@@ -69,6 +75,22 @@ ONCE = dict(type='OneShot', ratio=0.5, at=1)
 def test_arguments_out_of_range(hook: type, arguments: dict, field: str) -> None:
     with pytest.raises(ValueError, match=f'^{field} must'):
         hook(**arguments)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (dict(schedule=dict(type='OneShot', ratio=0.5)), "'at'"),
+        (dict(schedule=dict(type='OneShot', ratio=0.5, at=1, when=2)), "'when'"),
+        (dict(schedule=dict(type=dict, ratio=0.5)), 'type of a prune schedule must be one of'),
+        (dict(schedule=ONCE, rules=[dict(names='*', rate=0.5)]), "'rate'"),
+        (dict(schedule=ONCE, rules=[{1: 2}]), 'a rule must have'),
+        (dict(schedule=ONCE, pattern=dict(type='NM', k=2)), "'k'"),
+    ],
+)
+def test_arguments_that_nothing_takes(arguments: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        PruneHook(**arguments)
 
 
 @pytest.fixture
