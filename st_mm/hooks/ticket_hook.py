@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from st_mm.arguments import flag
 from st_mm.private import is_to_resume, is_training, load_from, resumed, shards
 from st_mm.ticket import KEY, Ticket, plain_state
+from st_mm.ticket.validation import check_latent
 from st_mm.transfer import take_over
 from st_mm.units.loading import check_fit
 from st_mm.units.stock import expect_ticket
@@ -103,6 +104,8 @@ class TicketHook(Hook):
         state, ticket = RunState.of(runner), Ticket.from_meta(meta)
         state.ticket = ticket or Ticket()
         state.latent, state.before = checkpoint.get(LATENT), checkpoint.get(BEFORE)
+        if state.latent is not None:
+            check_latent(state.latent, state.ticket.masks)
         to_resume = is_to_resume(runner) and is_training(runner)
         model, weights = bare_model(runner), plain_state(checkpoint)
         if to_resume or not is_training(runner):

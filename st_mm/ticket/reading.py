@@ -36,6 +36,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         )
     if not isinstance(checkpoint['meta'], dict):
         raise ValueError(f'{path} is not an mm checkpoint: its meta is not a dict')
+    checkpoint['meta'].pop('config', None)  # mmengine would run it as Python (`Runner.resume`)
     check_dense(checkpoint['state_dict'], str(path))
     return checkpoint
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from st_mm.printable import printable
 from st_mm.prune.masks import unpack
+from st_mm.tensors import check_dense
 
 MOST = 2**40  # elements of a weight, units of an owner: more is damage
 ADVICE = 'the file was edited or damaged'
@@ -137,6 +138,33 @@ def _word(name: Any) -> str:
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MOST
+
+
+def check_latent(latent: Any, masks: Mapping[str, Any]) -> None:
+    """Refuse latent weights that are not those under the masks.
+
+    Args:
+        latent (Any): For the weights and each copy of them, values by weight name.
+        masks (Mapping[str, Any]): Masks that :func:`check_masks` has passed.
+
+    Raises:
+        ValueError: Naming the first that is wrong.
+    """
+    if not isinstance(latent, list):
+        refuse(f'comes with a {type(latent).__name__} for the values under its masks')
+    for values in latent:
+        if not isinstance(values, dict) or values.keys() != masks.keys():
+            refuse('comes with values under other masks than its own')
+        check_dense(values, 'the values under the masks')
+        for name, tensor in values.items():
+            masked = int((~unpack(masks[name]['bits'], masks[name]['shape'])).sum())
+            if tensor.shape != (masked,) or not tensor.is_floating_point():
+                refuse(
+                    f'comes with {tuple(tensor.shape)} values of {tensor.dtype} under the mask of '
+                    f"'{name}', which masks {masked}"
+                )
+            if not torch.isfinite(tensor).all():
+                refuse(f"comes with NaN or infinite values under the mask of '{name}'")
 
 
 def check_masked(masks: Mapping[str, Any], state: Mapping[str, Tensor], where: str) -> None:

@@ -1,5 +1,6 @@
 """Damage to checkpoints, drawn at random: of the bytes, and of what they say."""
 
+import ast
 import io
 import os
 import random
@@ -60,6 +61,9 @@ def damage_content(content: Content, draw: random.Random) -> str:
             break
         node = child
     where = '/'.join(map(str, path))
+    if isinstance(node, dict) and isinstance(key, str) and draw.random() < 0.1:
+        node['\x1b[2J' + key] = node.pop(key)
+        return f'another name for {where}'
     if draw.random() < 0.3:
         del node[key]
         return f'without {where}'
@@ -131,12 +135,30 @@ def hostile(draw: random.Random) -> tuple[str, Any]:
     return draw.choice(tuple(choices.items()))
 
 
+def damage_text(text: str, draw: random.Random) -> tuple[str, str]:
+    """Change one value in a config's text, and keep it plain values."""
+    tree = ast.parse(text)
+    values = [node for node in ast.walk(tree) if isinstance(node, ast.Constant | ast.List)]
+    node = draw.choice([*values, *(k for k in ast.walk(tree) if isinstance(k, ast.keyword))])
+    old = ast.unparse(node)
+    if isinstance(node, ast.keyword):
+        node.arg = 'another'
+        return f'another name for {old} in the config', ast.unparse(tree)
+    value = draw.choice((None, -1, 'x', '\x1b[2J', [], {}, (1, 2), {'type': 'x'}, 2**70, True))
+    new = ast.parse(repr(value), mode='eval').body
+    node.__class__, node.__dict__ = type(new), dict(vars(new))
+    return f'{value!r} for {old} in the config', ast.unparse(ast.fix_missing_locations(tree))
+
+
+KINDS = ('bytes', 'content', 'content', 'content', 'hostile', 'config', 'text', 'zip')
+
+
 def damage(
     content_of: Callable[[], Content], draw: random.Random, folder: Path
 ) -> tuple[str, Path]:
     """Write one damaged checkpoint; what was done to it, and where it is."""
     path = folder / 'damaged.pth'
-    kind = draw.choice(('bytes', 'content', 'content', 'content', 'hostile', 'config', 'zip'))
+    kind = draw.choice(KINDS)
     content = content_of()
     if kind == 'bytes':
         done, data = damage_bytes(bytes_of(content), draw)
@@ -149,6 +171,8 @@ def damage(
         entry = draw.choice(('meta', 'message_hub', 'state_dict', 'optimizer'))
         content[entry]['x'] = value
         done = f'hostile {done} in {entry}'
+    elif kind == 'text':
+        done, content['meta']['cfg'] = damage_text(content['meta']['cfg'], draw)
     elif kind == 'config':
         entry = draw.choice(('config', 'cfg'))
         code = f'open({CANARY!r}, "w")'

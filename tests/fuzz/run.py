@@ -5,11 +5,13 @@ python tests/fuzz/run.py --checkpoints 1000 --configs 1000 --kills 40
 
 import argparse
 import contextlib
+import copy
 import inspect
 import io
 import json
 import os
 import random
+import re
 import signal
 import sys
 import tempfile
@@ -24,14 +26,18 @@ import torch
 
 import st_mm  # noqa: F401 - the runtime fixes and the registries
 from st_mm.analysis.checkpoints import open_checkpoint
+from st_mm.rewind import TicketInit
 from st_mm.ticket import Ticket, load_checkpoint, plain_state
 
+sys.path.append(str(Path(__file__).resolve().parents[2] / 'tools'))
 import damage  # isort: skip
 import subjects  # isort: skip
+import ticket  # isort: skip
 
 from mmengine.runner import load_checkpoint as mm_load  # isort: skip
 
 WARNED = 'warned'
+UNSEEN = re.compile('[\x00-\x08\x0b-\x1f\x7f]')  # but tabs and line feeds
 LONGEST = 120  # seconds; what takes longer hangs
 CLEAR = (ValueError, RuntimeError, FileNotFoundError, FileExistsError)
 # words that say what was wrong, or where: the name of the file, or of what does not fit
@@ -110,7 +116,57 @@ def load_from(path: Path, subject: str) -> Any:
     return run.model.eval()(subjects.INPUT)
 
 
-PATHS = (read, init, show, resume, load_from)
+def ticket_init(path: Path, subject: str) -> Any:
+    model = getattr(subjects, subject)()
+    TicketInit(str(path))(model)
+    return model.eval()(subjects.INPUT)
+
+
+def use(path: Path, *arguments: object) -> None:
+    """Run ``tools/ticket.py`` as a user does, and look at what reaches the terminal."""
+    said = io.StringIO()
+    sys.argv = ['ticket.py', *map(str, arguments)]
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = ticket.main()
+    if UNSEEN.search(said.getvalue()):
+        raise AssertionError(f'control characters: {said.getvalue()!r}')
+    if code:
+        raise ValueError(said.getvalue().strip())
+
+
+def tool_show(path: Path, subject: str) -> Any:
+    figures = path.parent / 'figures.json'
+    use(path, 'show', path, '--input-shape', '3x8x8', '--layers', '--json', figures, '--force')
+    return {k: v for k, v in json.loads(figures.read_text()).items() if k != 'facts'}
+
+
+def tool_diff(path: Path, subject: str) -> Any:
+    figures = path.parent / 'figures.json'
+    use(path, 'diff', path, path, '--layers', '--json', figures, '--force')
+    return {k: v for k, v in json.loads(figures.read_text()).items() if k != 'paths'}
+
+
+def tool_extract(path: Path, subject: str) -> Any:
+    use(path, 'extract', path, path.parent / 'slim.pth', '--force')
+    return parts_of(path.parent / 'slim.pth')
+
+
+def tool_reinit(path: Path, subject: str) -> Any:
+    use(path, 'reinit', path, path.parent / 'new.pth', '--weights', 'random', '--force')
+    return parts_of(path.parent / 'new.pth')
+
+
+def parts_of(path: Path) -> tuple:
+    """What a file says beyond doubt: weights, units and masks."""
+    checkpoint = load_checkpoint(path)
+    record = Ticket.from_meta(checkpoint['meta'])
+    return checkpoint['state_dict'], record.units, record.masks
+
+
+PATHS = (
+    read, init, show, resume, load_from,
+    ticket_init, tool_show, tool_diff, tool_extract, tool_reinit,
+)  # fmt: skip
 
 
 def same(ours: Any, theirs: Any) -> bool:
@@ -118,8 +174,10 @@ def same(ours: Any, theirs: Any) -> bool:
         return torch.is_tensor(ours) and ours.shape == theirs.shape and torch.equal(ours, theirs)
     if isinstance(theirs, dict):
         return ours.keys() == theirs.keys() and all(same(ours[k], theirs[k]) for k in theirs)
-    if isinstance(theirs, tuple):
-        return all(same(a, b) for a, b in zip(ours, theirs, strict=True))
+    if isinstance(theirs, tuple | list):
+        return len(ours) == len(theirs) and all(
+            same(a, b) for a, b in zip(ours, theirs, strict=True)
+        )
     return bool(ours == theirs)
 
 
@@ -164,6 +222,7 @@ def fuzz_checkpoints(number: int, seed: int, folder: Path) -> Counter:
 BAD: tuple[Any, ...] = (
     'False',
     'text',
+    True,
     float('nan'),
     float('inf'),
     -7,
@@ -178,7 +237,8 @@ BAD: tuple[Any, ...] = (
 
 def classes() -> list[tuple[type, dict[str, Any]]]:
     """What a config builds, with arguments that are right."""
-    from st_mm import hooks, models
+    from st_mm import hooks, models, optim
+    from st_mm.prune import patterns, schedule, scope
 
     shot = dict(type='OneShot', ratio=0.5, at=1)
     progressive = dict(type='Progressive', ratio=0.5, interval=1, step=0.25)
@@ -189,9 +249,28 @@ def classes() -> list[tuple[type, dict[str, Any]]]:
         (hooks.SearchHook, dict(interval=2, rho=1e-4, input_shape=(3, 8, 8))),
         (hooks.ReactivateHook, dict(on='search')),
         (hooks.FixedMaskHook, dict(shuffle=True, seed=1)),
+        (hooks.FreezeHook, dict(parts=['neck'])),
         (models.AtomicBlock, dict(in_channels=4, out_channels=4, stride=1, expand_ratio=1)),
         (models.TokenMixer, dict(channels=4, tokens=3)),
+        (models.HRSupernet, dict(stage_channels=[[4]], stage_blocks=[[1]], expand_ratio=1)),
+        (models.HRFusionNeck, dict(in_channels=[4], out_channels=4)),
+        (models.HRClassificationNeck, dict(in_channels=[4], head_channels=[4], out_channels=4)),
+        (optim.RampedEMA, dict(model=torch.nn.Linear(1, 1), momentum=0.1)),
+        (optim.RMSpropEpsInRoot, dict(params=list(torch.nn.Linear(1, 1).parameters()))),
+        (schedule.Progressive, dict(ratio=0.5, interval=1)),
+        (schedule.OneShot, dict(ratio=0.5, at=1)),
+        (schedule.Cubic, dict(ratio=0.5, end=4)),
+        (schedule.Constant, dict(ratio=0.5)),
+        (patterns.NM, {}),
+        (patterns.ChannelBlock, {}),
+        (scope.Rule, dict(names='*')),
+        (TicketInit, dict(checkpoint='ticket.pth')),
     ]
+
+
+TEXTS = ('names', 'checkpoint', 'weights', 'prefix')  # arguments that may be any text
+FLAGS = ('by_epoch', 'best_at_target', 'shuffle', 'norm_eval', 'channels_last', 'update_buffers')
+GIVEN = ('kwargs', 'model', 'params')  # not by a config
 
 
 def fuzz_configs(number: int, seed: int) -> Counter:
@@ -201,17 +280,19 @@ def fuzz_configs(number: int, seed: int) -> Counter:
     for case in range(number):
         draw = random.Random(f'config-{seed}-{case}')
         kind, right = draw.choice(kinds)
-        arguments = json.loads(json.dumps(right))
-        given = arguments
+        arguments = copy.deepcopy(right)
+        given: dict[str, Any] = arguments
         if 'schedule' in given and draw.random() < 0.5:
             given = given['schedule']
         names = list(given) if given is not arguments else list(inspect.signature(kind).parameters)
-        name = draw.choice([n for n in names if n not in ('kwargs', 'init_cfg', 'norm_cfg')])
+        name = draw.choice([n for n in names if n not in GIVEN])
         value = draw.choice(BAD)
         old = given.get(name)
         given[name] = value
         done = f'config {case}: {kind.__name__}({name}={value!r})'
-        empty = isinstance(value, list | tuple | dict | set) and not value  # an empty list of rules
+        # an empty list of rules, the name of a file, a flag
+        fine = isinstance(value, list | tuple | dict | set) and not value
+        fine |= (name in TEXTS and isinstance(value, str)) or (name in FLAGS and value is True)
         try:
             kind(**arguments)
         except ValueError as error:
@@ -220,7 +301,7 @@ def fuzz_configs(number: int, seed: int) -> Counter:
         except Exception as error:
             outcome = f'unclear: {type(error).__name__}: {error}'
         else:
-            outcome = 'same' if empty or old == value else 'wrong'
+            outcome = 'same' if fine or old == value else 'wrong'
         note(counts, outcome, done)
     return counts
 

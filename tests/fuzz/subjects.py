@@ -26,7 +26,13 @@ class Net(BaseModel):
     def scores(self, inputs: Tensor) -> Tensor:
         return self.classifier(self.body(inputs).mean((2, 3)))
 
-    def forward(self, inputs: Tensor, labels: Tensor | None = None, mode: str = 'tensor') -> Any:
+    def forward(
+        self,
+        inputs: Tensor,
+        labels: Tensor | None = None,
+        mode: str = 'tensor',
+        data_samples: Any = None,
+    ) -> Any:
         scores = self.scores(inputs)
         return dict(loss=F.cross_entropy(scores, labels)) if mode == 'loss' else scores
 

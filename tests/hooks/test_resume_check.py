@@ -164,7 +164,7 @@ WRONG = {
     'no_latent_weights': (drop(LATENT), 'not the values of the weights under them'),
     'fewer_latent_weights': (
         put(LATENT, 0, 'body.weight', torch.ones(3)),
-        r"\(3,\) values under the mask of 'body\.weight', which masks 14",
+        r"\(3,\) values of torch\.float32 under the mask of 'body\.weight', which masks 14",
     ),
     'no_masks_before': (drop('masks_before'), 'not those of its last prune'),
     'masked_and_not_zero': (mask_more, "'body.weight' are masked, which are not zero"),

@@ -89,3 +89,9 @@ def test_loading_runs_no_code(tmp_path) -> None:
     path = saved(tmp_path, dict(meta={}, state_dict={}, x=Evil()))
     with pytest.raises(ValueError, match='can be read'):
         load_checkpoint(path)
+
+
+def test_an_entry_that_mmengine_would_run_is_left_out(tmp_path) -> None:
+    """So that no file that is made of this one has it either."""
+    path = saved(tmp_path, dict(meta=dict(config='import os', epoch=1), state_dict={}))
+    assert load_checkpoint(path)['meta'] == dict(epoch=1)

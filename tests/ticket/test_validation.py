@@ -7,6 +7,7 @@ import torch
 
 from st_mm.prune.masks import pack
 from st_mm.ticket import KEY, Ticket
+from st_mm.ticket.validation import check_latent
 
 RECORD = dict(
     units={'a': dict(k3=[0, 2], k5=[])},
@@ -85,3 +86,21 @@ def test_counts_without_a_model() -> None:
     read(RECORD).check_counts(weights)
     with pytest.raises(ValueError, match="2 units for k3 of 'a'"):
         read(RECORD).check_counts({'a.depthwise.k3.weight': torch.ones(3, 1, 3, 3)})
+
+
+def test_values_under_the_masks() -> None:
+    masks, right = RECORD['masks'], dict(w=torch.ones(2))
+    check_latent([right, right], masks)
+    for wrong in (
+        None,
+        [b'bytes'],
+        [{}],
+        [dict(v=torch.ones(2))],
+        [dict(w=[1.0, 1.0])],
+        [dict(w=torch.ones(3))],
+        [dict(w=torch.ones(2).int())],
+        [dict(w=torch.ones(2) / 0)],
+        [right, dict(w=torch.ones(2).to('meta'))],
+    ):
+        with pytest.raises(ValueError, match='under'):
+            check_latent(wrong, masks)
