@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 EXTRA = '_extra_state'  # of a module, in whatever form it likes
+OF_LAYERS = {'weight', 'bias', 'running_mean', 'running_var'}  # never infinite
 ADVICE = 'the file was edited or damaged, or belongs to another program'
 
 
@@ -83,12 +84,35 @@ def check_values(
             lower.append(name)
         finite = torch.isfinite(value)
         if not finite.all() and not _same_beside(value, tensor, finite):
-            count = int((~finite).sum())
-            raise ValueError(
-                f"'{name}' in {where} has {count} values that are NaN or infinite: the training "
-                'diverged, or ' + ADVICE
-            )
+            raise ValueError(_not_finite(name, where, int((~finite).sum())))
     return lower
+
+
+def check_finite(state_dict: Mapping[str, Tensor], where: str) -> None:
+    """Refuse NaN and Inf where there is no model to compare with.
+
+    Args:
+        state_dict (Mapping[str, Tensor]): Dense tensors, see :func:`check_dense`. A buffer of
+            another name than a layer's own, such as a mask of attention, may be infinite.
+        where (str): The file, for the error.
+
+    Raises:
+        ValueError: Naming the first tensor.
+    """
+    for name, tensor in state_dict.items():
+        if not torch.is_tensor(tensor) or not tensor.is_floating_point():
+            continue
+        own = name.rpartition('.')[2] in OF_LAYERS
+        count = int((~torch.isfinite(tensor) if own else torch.isnan(tensor)).sum())
+        if count:
+            raise ValueError(_not_finite(name, where, count))
+
+
+def _not_finite(name: str, where: str, count: int) -> str:
+    return (
+        f"'{name}' in {where} has {count} values that are NaN or infinite: the training "
+        'diverged, or ' + ADVICE
+    )
 
 
 def _same_beside(value: Tensor, own: Tensor, finite: Tensor) -> bool:

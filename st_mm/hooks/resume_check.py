@@ -143,6 +143,8 @@ def _check_optimizer(runner: Runner, checkpoint: Mapping[str, Any]) -> None:
             refuse(f'has a state of the optimizer for the weight {index!r}, which is not there')
         weight = state.get(by_index[index])
         for name, value in entry.items():
+            if not isinstance(name, str) or not name.isidentifier():
+                refuse(f"has {name!r} in the optimizer for '{by_index[index]}'")
             if torch.is_tensor(value):
                 _check_state(value, weight, f"{name} of '{by_index[index]}'", name)
             elif value is not None and not _is_number(value):
@@ -195,6 +197,9 @@ def _check_message_hub(hub: Mapping[str, Any]) -> None:
     for name in ('log_scalars', 'runtime_info', 'resumed_keys'):
         if not isinstance(hub.get(name), dict):
             refuse(f'has no {name} in its message hub')
+    for name, value in hub['resumed_keys'].items():
+        if type(value) is not bool:
+            refuse(f'has {value!r} for {name} in the resumed_keys of its message hub')
     for name, entry in hub['log_scalars'].items():
         if not isinstance(entry, dict) or HISTORY not in entry:
             continue

@@ -136,6 +136,7 @@ WRONG = {
     'state_with_nan': (put(*FIRST, 'exp_avg', torch.full((8, 4), NAN)), 'NaN .* exp_avg'),
     'state_of_text': (put(*FIRST, 'step', 'text'), 'has str for step'),
     'state_without_a_part': (drop(*FIRST, 'step'), r"has no step of 'body\.weight'"),
+    'state_of_a_strange_name': (put(*FIRST, '\x1bstep', 1), r"'\\x1bstep' in the optimizer"),
     'state_of_another': (put('optimizer', 'state', 9, {}), 'for the weight 9'),
     'no_lr': (drop('optimizer', 'param_groups', 0, 'lr'), 'without lr'),
     'text_for_lr': (put('optimizer', 'param_groups', 0, 'lr', 'x'), "has 'x' for lr"),
@@ -146,6 +147,10 @@ WRONG = {
     'tensor_for_a_bool': (put(*SCHEDULER, 'by_epoch', torch.ones(2)), 'for by_epoch of'),
     'two_schedulers': (put('param_schedulers', [{}, {}]), 'has 2 schedulers'),
     'no_log_scalars': (drop('message_hub', 'log_scalars'), 'has no log_scalars'),
+    'number_for_a_resumed_key': (
+        put('message_hub', 'resumed_keys', 'max_epochs', NAN),
+        'has nan for max_epochs in the resumed_keys',
+    ),
     'short_history': (put(*HISTORY, 'count_history', [1]), "damaged history of 'train/loss'"),
     'no_average': (drop('ema_state_dict'), 'has no average of the weights'),
     'half_an_average': (

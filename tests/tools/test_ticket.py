@@ -363,6 +363,58 @@ def test_a_bad_source_leaves_nothing_behind(ticket, tmp_path, call, make, messag
         assert not target.parent.exists()
 
 
+def test_an_output_that_is_an_input_is_refused(ticket, tmp_path, call):
+    """Even with --force, but for extract, which may make a file slim in place."""
+    source = save(tmp_path / 'x.pth', ticket)
+    (tmp_path / 'link.pth').symlink_to(source)
+    before = source.read_bytes()
+    for target in (source, tmp_path / 'link.pth'):
+        for arguments in (
+            ['show', source, '--json', target, '--force'],
+            ['diff', source, source, '--json', target, '--force'],
+            ['reinit', source, target, '--weights', 'random', '--force'],
+            ['extract', source, target],
+        ):
+            code, _, err = call(*arguments)
+            assert (code, source.read_bytes() == before) == (2, True), arguments
+            assert 'is read here' in err or 'is there already' in err
+
+
+def test_extract_refuses_what_has_diverged(ticket, tmp_path, call):
+    name = 'decode_head.conv_seg.bias'
+    for value in (float('nan'), float('inf')):
+        state = {**ticket['state_dict'], name: torch.full((3,), value)}
+        source = save(tmp_path / 'x.pth', {**ticket, 'state_dict': state})
+        check_error(call('extract', source, tmp_path / 'y.pth'), 'has 3 values that are NaN')
+        assert not (tmp_path / 'y.pth').exists()
+
+
+def test_code_in_the_config_does_not_run(ticket, tmp_path, call, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = f'open("canary", "w")\n{ticket["meta"]["cfg"]}'
+    path = save(tmp_path / 'x.pth', {**ticket, 'meta': {**ticket['meta'], 'cfg': code}})
+    for arguments in (
+        ['show', path],
+        ['diff', path, path],
+        ['reinit', path, tmp_path / 'y.pth', '--weights', 'random'],
+    ):
+        check_error(call(*arguments), 'does more than name a value')
+    assert not (tmp_path / 'canary').exists()
+    call('show', path, '--trust')
+    assert (tmp_path / 'canary').exists()
+
+
+def test_no_text_of_a_file_moves_the_cursor(ticket, tmp_path, call):
+    evil = '\x1b[2J\0\x9b3m[link=https://a.b]x[/link][/b]'
+    meta = {**ticket['meta'], 'experiment_name': evil, 'mmengine_version': evil}
+    meta['cfg'] = meta['cfg'].replace("'BaseSegDataset'", repr(evil))
+    path = save(tmp_path / 'x.pth', {**ticket, 'meta': meta})
+    code, out, err = call('show', path, '--layers')
+    assert (code, err) == (0, '')
+    assert '\\x1b[2J' in out
+    assert not any(sign in out for sign in '\x1b\0\x9b')
+
+
 @pytest.mark.parametrize(
     'arguments', [['extract'], ['reinit', '--weights', 'random']], ids=['extract', 'reinit']
 )

@@ -7,6 +7,7 @@ from rich.console import Console
 from st_mm.analysis import tables
 from st_mm.files import check_output
 from st_mm.rewind import read_record
+from st_mm.tensors import check_finite
 from st_mm.ticket import load_checkpoint, plain_state
 
 from .common import add_command, add_source_and_target, save
@@ -36,6 +37,7 @@ def extract(options: argparse.Namespace, console: Console) -> None:
     checkpoint = load_checkpoint(options.source)
     before = options.source.stat().st_size
     ticket, weights = read_record(checkpoint, options.source), plain_state(checkpoint)
+    check_finite(weights, str(options.source))
     ticket.check_zeros(weights)
     ticket.check_counts(weights)
     save(dict(meta=checkpoint['meta'], state_dict=weights), options.target)
