@@ -9,6 +9,7 @@ from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from st_mm.printable import printable
 from st_mm.private import load_from
 from st_mm.tensors import check_dense, check_values
 from st_mm.ticket import Ticket, plain_state
@@ -58,8 +59,8 @@ def check_resumable(runner: Runner, checkpoint: Mapping[str, Any], ticket: Ticke
 def refuse(what: str) -> NoReturn:
     """Raise the error of a checkpoint that cannot be resumed from."""
     raise ValueError(
-        f'the checkpoint to resume from {what}: take an earlier one of the same training, or load '
-        'its weights with load_from and without resume'
+        f'the checkpoint to resume from {printable(what)}: take an earlier one of the same '
+        'training, or load its weights with load_from and without resume'
     )
 
 
