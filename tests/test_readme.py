@@ -21,7 +21,9 @@ DOCUMENTS = [ROOT / 'README.md', *sorted(ROOT.glob('configs/*/README.md'))]
 
 def blocks(document: Path, language: str) -> list[str]:
     """Fenced code blocks of a language."""
-    return re.findall(rf'```{language}\n(.*?)```', document.read_text(), flags=re.DOTALL)
+    return re.findall(
+        rf'```{language}\n(.*?)```', document.read_text(encoding='utf-8'), flags=re.DOTALL
+    )
 
 
 def python_block(words: str) -> str:
@@ -54,6 +56,11 @@ def test_readme_has_commands() -> None:
     assert len(COMMANDS) == 2 + len(TOOLS) + len(MIM)
 
 
+@pytest.mark.parametrize('language', ['shell', 'python'])
+def test_the_chinese_readme_has_the_same_commands(language: str) -> None:
+    assert blocks(ROOT / 'README.zh-CN.md', language) == blocks(ROOT / 'README.md', language)
+
+
 @pytest.mark.parametrize('target', ['demo', 'test'])
 def test_make_targets(target: str) -> None:
     done = subprocess.run(['make', '-n', target], cwd=ROOT, capture_output=True, text=True)
@@ -81,7 +88,7 @@ def test_tools_take_their_options(words: list[str]) -> None:
 
 
 def test_links_lead_to_files() -> None:
-    for document in (*DOCUMENTS, *ROOT.glob('docs/*.md')):
+    for document in (*DOCUMENTS, *ROOT.glob('*.md'), *ROOT.glob('docs/*.md')):
         for link in re.findall(r'\]\(([^)]+)\)', document.read_text()):
             if link.startswith('http'):
                 continue
