@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 
 # An environment is complete when it has the stamp of just these pins. Its folder is part of the
 # key: a virtual environment that is moved or copied does not work.
-PINS := requirements/*.txt pyproject.toml setup.py
+PINS := $(sort $(filter-out requirements/docs.txt,$(wildcard requirements/*.txt))) \
+	pyproject.toml setup.py
 KEY := $(shell { pwd; echo $(TORCH) $(MM); cat $(PINS); } | cksum | tr -dc 0-9)
 STAMP := $(VENV)/.complete-$(KEY)
 STARTED := $(VENV)/.started-in
@@ -17,7 +18,7 @@ STARTED := $(VENV)/.started-in
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint fast fuzz test-oldest test-newest test-onedl test-pythons demo clean
+.PHONY: help env test lint fast fuzz test-oldest test-newest test-onedl test-pythons demo docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +63,16 @@ subset: env
 
 demo: env  ## draw a ticket on toy streets: train, test, tables, pictures
 	$(BIN)/python tools/demo.py
+
+DOCS := .venv-docs/.complete-$(shell cksum < requirements/docs.txt | tr -dc 0-9)
+
+docs: $(DOCS)  ## build the site of the pages in build/site, with mkdocs in .venv-docs
+	.venv-docs/bin/python docs/make_site.py
+
+$(DOCS):
+	$(PYTHON) -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip install --disable-pip-version-check -r requirements/docs.txt
+	@touch $@
 
 clean:  ## remove what the targets made: environments, caches, builds
 	rm -rf .venv .venv-* build dist *.egg-info st_mm/.mim .mypy_cache .pytest_cache .ruff_cache .hypothesis

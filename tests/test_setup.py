@@ -103,6 +103,14 @@ def test_make_env_follows_the_pins(recipe, pins):
     assert 'pip install' in make(recipe, '-n', 'env')
 
 
+def test_make_env_does_not_need_what_the_site_needs(recipe):
+    complete(recipe)
+    with (recipe / 'requirements/docs.txt').open('a') as file:
+        file.write('# changed\n')
+    assert 'pip install' not in make(recipe, '-n', 'env')
+    assert 'docs.txt' in make(recipe, '-n', 'docs')
+
+
 def test_make_env_keeps_one_torch_apart_from_another(recipe):
     complete(recipe)
     assert 'torch-oldest.txt' in make(recipe, '-n', 'env', 'TORCH=oldest')
