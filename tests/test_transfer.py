@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
 from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
@@ -146,7 +147,9 @@ def test_what_starts_new_may_be_named(drawn) -> None:
 
 def test_a_classifier_in_a_backbone_starts_new_where_the_classes_differ() -> None:
     def lenet(classes: int) -> BaseModel:
-        return ImageClassifier(dict(type='LeNet5', num_classes=classes), head=dict(type='ClsHead'))
+        with DefaultScope.overwrite_default_scope('mmpretrain'):  # whatever ran before
+            body = dict(type='LeNet5', num_classes=classes)
+            return ImageClassifier(body, head=dict(type='ClsHead'))
 
     state = lenet(4).state_dict()
     last = {'backbone.classifier.2.weight', 'backbone.classifier.2.bias'}
