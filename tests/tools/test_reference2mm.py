@@ -295,6 +295,9 @@ def test_foreign_source(tmp_path, refuse) -> None:
         ({}, 'it holds no state dict'),
         (dict(epoch=3), "its entry 'epoch' is not a tensor"),
         ({0: torch.ones(1)}, 'its entry 0 is not a tensor'),
+        ({'a.weight': torch.ones(1).to_sparse()}, "'a.weight' in it is a sparse tensor"),
+        ({'a.weight': torch.ones(1).to('meta')}, "'a.weight' in it is a tensor without values"),
+        ({'a.weight': torch.ones(1) / 0}, "'a.weight' in it has 1 values that are NaN or infinite"),
     ],
     ids=str,
 )
@@ -306,6 +309,15 @@ def test_unreadable_source(tmp_path, refuse, content, message) -> None:
     said = refuse(src, tmp_path / 'ours.pth')
     assert f'foreign.pt: {message}' in said or f'foreign.pt {message}' in said
     assert list(tmp_path.iterdir()) == [src]
+
+
+def test_the_source_is_never_replaced(tmp_path, refuse) -> None:
+    src = tmp_path / 'published.pt'
+    src.write_bytes(b'precious')
+    (tmp_path / 'link.pth').symlink_to(src)
+    for dst in (src, tmp_path / 'link.pth'):
+        assert 'is read here' in refuse(src, dst, '--force')
+    assert src.read_bytes() == b'precious'
 
 
 def test_folder_of_the_result_is_missing(tmp_path, refuse) -> None:

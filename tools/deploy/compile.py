@@ -17,7 +17,7 @@ import st_mm  # noqa: F401  # registers the models, applies the runtime fixes
 from st_mm.deploy import load
 from st_mm.deploy.engine.build import NoCompiler, build_library
 from st_mm.deploy.engine.weights_file import to_bytes
-from st_mm.files import write_atomically
+from st_mm.files import check_output, write_atomically
 from st_mm.printable import printable
 
 
@@ -45,6 +45,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         library = build_library()
     except NoCompiler as missing:
         target = options.target.with_suffix('.onnx')
+        check_output(target, [options.ticket, *options.pictures], options.force)
         console.print(f'{missing}. Writing ONNX instead: {target}', highlight=False)
         write_onnx(network, target)
         return

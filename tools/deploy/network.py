@@ -16,10 +16,11 @@ from st_mm.deploy.compact import Compaction, compact
 from st_mm.deploy.graph import Graph
 from st_mm.deploy.metadata import describe
 from st_mm.deploy.trace import trace
+from st_mm.files import check_output
 from st_mm.ticket import load_checkpoint
 
 TOLERANCE = 1e-4  # of the largest output
-TRUST = 'The config in a checkpoint is run as Python: open only files from people you trust.'
+TRUST = 'The config in a checkpoint is Python, which is read here and not run.'
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser, target: str) -> None:
 
 def open_network(options: argparse.Namespace) -> Network:
     """Open a ticket, trace it and remove what is dead."""
-    if options.target.exists() and not options.force:
-        raise FileExistsError(
-            f'{options.target} is there already: choose another name, or overwrite it with --force'
-        )
+    check_output(options.target, [options.ticket, *options.pictures], options.force)
     opened = open_checkpoint(options.ticket)
     model = opened.model.eval()
     try:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from st_mm.analysis.checkpoints import build_model
 from st_mm.files import check_checkpoint, check_output, write_atomically
 from st_mm.models import AtomicBlock
+from st_mm.printable import reason
+from st_mm.tensors import check_dense, check_finite
 from st_mm.units.loading import set_widths
 
 Converted = dict[str, Tensor]
@@ -200,7 +202,7 @@ def _read(path: Path) -> Converted:
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # whatever the unpickler meets
-        raise ValueError(f'it cannot be read as a checkpoint: {error}') from error
+        raise ValueError(f'it cannot be read as a checkpoint: {reason(error)}') from error
     for wrapping in ('model', 'state_dict'):
         if isinstance(checkpoint, dict):
             checkpoint = checkpoint.get(wrapping, checkpoint)
@@ -209,6 +211,8 @@ def _read(path: Path) -> Converted:
     for key, tensor in checkpoint.items():
         if not isinstance(key, str) or not torch.is_tensor(tensor):
             raise ValueError(f'its entry {key!r} is not a tensor of a state dict')
+    check_dense(checkpoint, 'it')
+    check_finite(checkpoint, 'it')
     return {key.removeprefix('module.'): tensor for key, tensor in checkpoint.items()}
 
 
