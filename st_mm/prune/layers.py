@@ -6,7 +6,7 @@ is tried out: a mask is put on what the weight is made of, and the layer shows w
 gets the same zeros.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -67,6 +67,37 @@ def weights_of(layer: nn.Module) -> Iterator[Weight]:
             note_layout(layer, parameter)
             reaches = _is_plain(layer) or _reaches(layer, 'weight', parameter)
             yield Weight('weight', parameter, reaches)
+
+
+def kernels_of(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Compute the kernels that run for values of the weights.
+
+    A layer with weight norm runs ``g * v / |v|`` for its weight ``v``, one with spectral norm a
+    multiple of it. Most layers run the weight itself.
+
+    Args:
+        model (nn.Module): The model; left as it is.
+        weights (Mapping[str, Tensor]): Values of weights whose zeros reach the kernel, by their
+            names in the model.
+
+    Returns:
+        dict[str, Tensor]: Kernels of the weights' shapes, detached; values that are no weights of
+        the model as they are.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    return {name: _kernel(modules, name, value.detach()) for name, value in weights.items()}
+
+
+def _kernel(modules: Mapping[str, nn.Module], name: str, value: Tensor) -> Tensor:
+    owner, made, _ = name.partition('.parametrizations.')
+    owner = owner if made else name.rpartition('.')[0]
+    layer, own = modules.get(owner), name.removeprefix(f'{owner}.')
+    if layer is None or not _is_layer(layer) or (own == 'weight' and _is_plain(layer)):
+        return value
+    kernel = _run_kernel(layer, {own: value}, layer.get_parameter(own))
+    if kernel is None:
+        return value
+    return kernel.detach() if kernel.shape == value.shape else kernel.detach().t()
 
 
 def _is_layer(module: nn.Module) -> bool:
@@ -149,14 +180,21 @@ def _same_zeros(layer: nn.Module, name: str, parameter: nn.Parameter, keep: Tens
 
     tensors = {n: drawn(p) for n, p in layer.named_parameters() if 'weight' in n}
     tensors[name] = drawn(parameter) * keep
-    tensors |= {n: buffer.clone() for n, buffer in layer.named_buffers()}
-    with _undisturbed(layer), _Products() as products, suppress(Exception):
-        functional_call(layer, tensors, (_inputs(layer, parameter),))
-    seen = [f for f in products.factors if keep.shape in (f.shape, f.shape[::-1])]
-    if not seen or not seen[-1].isfinite().all():
+    run = _run_kernel(layer, tensors, parameter)
+    if run is None or not run.isfinite().all():
         return False
-    kernel = seen[-1] != 0
+    kernel = run != 0
     return torch.equal(kernel, keep) or (kernel.dim() == 2 and torch.equal(kernel.t(), keep))
+
+
+def _run_kernel(layer: nn.Module, tensors: dict[str, Tensor], parameter: Tensor) -> Tensor | None:
+    """Run a layer with other tensors; the kernel that it uses, None if it shows none."""
+    buffers = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+    with _undisturbed(layer), torch.no_grad(), _Products() as products, suppress(Exception):
+        functional_call(layer, tensors | buffers, (_inputs(layer, parameter),))
+    shape = parameter.shape
+    seen = [f for f in products.factors if shape in (f.shape, f.shape[::-1])]
+    return seen[-1] if seen else None
 
 
 def _inputs(layer: Any, parameter: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from st_mm.arguments import integer, number
 
 from .evidence import Evidence
+from .layers import kernels_of
 from .stand_ins import Weights
 
 Score = Callable[..., dict[str, Tensor]]
@@ -54,16 +55,21 @@ def random(weights: Weights, evidence: Evidence | None = None, seed: int = 0) ->
 
 
 def magnitude(weights: Weights, evidence: Evidence | None = None) -> dict[str, Tensor]:
-    """Score by the magnitude |w| (paper Section 3.1).
+    """Score by the magnitude |w| (paper Section 3.1) of the weight that runs.
+
+    A layer with weight norm runs ``g * v / |v|``: the scale of v, the tensor that is masked, means
+    nothing, and cannot be compared with the weights of other layers.
 
     Args:
         weights (Mapping[str, Tensor]): Weights by name.
-        evidence (Evidence, optional): Not used.
+        evidence (Evidence, optional): Its model says what runs. Defaults to None: the weights
+            themselves.
 
     Returns:
         dict[str, Tensor]: Non-negative scores of the weights' shapes.
     """
-    return {name: weight.detach().abs() for name, weight in weights.items()}
+    run = weights if evidence is None else kernels_of(evidence.model, weights)
+    return {name: weight.detach().abs() for name, weight in run.items()}
 
 
 def snip(weights: Weights, evidence: Evidence) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 from torchvision.ops import DeformConv2d
 
-from st_mm.prune import choose, magnitude
+from st_mm.prune import Evidence, choose, magnitude
 from st_mm.prune.layers import weights_of
 from st_mm.prune.layout import layout_of, layouts_of
 
@@ -96,6 +96,37 @@ def test_the_kernel_that_runs_has_the_density_of_the_mask(kind, ratio) -> None:
     assert layer.weight.isfinite().all()
     assert torch.equal(layer.weight != 0, keep)
     assert keep.flatten(1).sum(1).min() >= 1
+
+
+class Two(nn.Module):
+    """A layer of which the kernel is made, and one whose weight is the kernel."""
+
+    def __init__(self, normed: nn.Module) -> None:
+        super().__init__()
+        self.normed, self.plain = normed, conv()
+
+
+@pytest.mark.parametrize('kind', REACHED)
+def test_magnitudes_are_those_of_the_kernel_that_runs(kind) -> None:
+    """The scale of what weight norm makes it of means nothing."""
+    layer, name = REACHED[kind]
+    model = Two(layer)
+    parameter = layer.get_parameter(name)
+    with torch.no_grad():
+        parameter.mul_(100)
+        if kind != 'deformable':
+            layer.eval()(torch.ones(2, 4, *(() if isinstance(layer, nn.Linear) else (8, 8))))
+    kernel = layer.weight.detach() * (2 if kind == 'scaled' else 1)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    weights = {f'normed.{name}': parameter, 'plain.weight': model.plain.weight}
+    evidence = Evidence(model, list, lambda model, batch: batch)
+    scores = magnitude(weights, evidence)
+    torch.testing.assert_close(scores[f'normed.{name}'], kernel.abs())
+    assert torch.equal(scores['plain.weight'], model.plain.weight.abs())
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+    assert not any(score.requires_grad for score in scores.values())
+    with torch.no_grad():
+        parameter.div_(100)
 
 
 def test_attention() -> None:
