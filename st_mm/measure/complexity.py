@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,7 +24,8 @@ class LayerMacs:
     Attributes:
         dense (int): Multiply-adds of its convolution or matrix products.
         nonzero (int): Those with a nonzero weight: the number of such weights times the number
-            of positions where each is used. Products without a weight (attention) count in full.
+            of positions where each is used. Products without a weight (queries by keys) count in
+            full.
     """
 
     dense: int
@@ -68,7 +70,7 @@ def count_macs(model: nn.Module, input_shape: Sequence[int]) -> Macs:
     # torch finds the modules by itself from 2.4 on, and warns there where it is told
     finds_modules = importlib.util.find_spec('torch.utils.module_tracker') is not None
     counter = FlopCounterMode(None if finds_modules else model, display=False)
-    with counter, _calls(model) as called:
+    with counter, _calls(model) as called, _tokens(model) as tokens:
         run_on_shapes(model, input_shape)
     root = type(model).__name__
     flops = {
@@ -81,7 +83,7 @@ def count_macs(model: nn.Module, input_shape: Sequence[int]) -> Macs:
         if name:
             own[_counted_parent(name, flops)] -= flops[name]
     layers = {
-        name: LayerMacs(own[name] // 2, round(own[name] // 2 * _density(module)))
+        name: LayerMacs(own[name] // 2, _nonzero(module, own[name] // 2, tokens.get(name, [])))
         for name, module in model.named_modules()
         if own.get(name)
     }
@@ -112,6 +114,48 @@ def _calls(model: nn.Module) -> Iterator[list[str]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+Tokens = tuple[int, int, int]  # queries, keys and values of a call
+
+
+@contextmanager
+def _tokens(model: nn.Module) -> Iterator[dict[str, list[Tokens]]]:
+    """Note how many tokens each call of an attention projects."""
+    found: dict[str, list[Tokens]] = {}
+
+    def note(name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = dict(zip(('query', 'key', 'value'), args, strict=False)) | kwargs
+        query, key, value = (given[part] for part in ('query', 'key', 'value'))
+        found.setdefault(name, []).append(
+            (query.shape[:-1].numel(), key.shape[:-1].numel(), value.shape[:-1].numel())
+        )
+
+    handles = [
+        module.register_forward_pre_hook(partial(note, name), with_kwargs=True)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.MultiheadAttention)
+    ]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _nonzero(module: nn.Module, macs: int, tokens: Sequence[Tokens]) -> int:
+    """MACs of a layer that have a nonzero weight."""
+    if not isinstance(module, nn.MultiheadAttention):
+        return round(macs * _density(module))
+    if module.in_proj_weight is not None:
+        inputs: Sequence[torch.Tensor] = module.in_proj_weight.chunk(3)
+    else:
+        inputs = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
+    # its out_proj is not called, but its weight used
+    zeros = [int((weight == 0).sum()) for weight in (*inputs, module.out_proj.weight)]
+    for queries, keys, values in tokens:
+        macs -= sum(z * n for z, n in zip(zeros, (queries, keys, values, queries), strict=True))
+    return macs
 
 
 def _counted_parent(name: str, flops: Mapping[str, int]) -> str:

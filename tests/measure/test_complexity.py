@@ -79,6 +79,42 @@ def test_zeros_are_not_counted_and_products_without_weights_are():
     assert macs.layers['attention'].nonzero == BY_HAND['attention']
 
 
+class Attending(nn.Module):
+    """(B, 4, H, W) -> attention of tokens of 4 values to the half of them, of 6 values each."""
+
+    def __init__(self, packed: bool) -> None:
+        super().__init__()
+        dims = {} if packed else dict(kdim=6, vdim=6)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True, **dims)
+        self.dims = dims.get('kdim', 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = x.flatten(2).transpose(1, 2)  # (B, H * W, 4)
+        memory = tokens[:, ::2, :1].expand(-1, -1, self.dims)
+        return self.attention(tokens, memory, value=memory)[0]
+
+
+@pytest.mark.parametrize('packed', [True, False])
+def test_projections_of_attention_are_counted_by_their_nonzero_weights(packed):
+    model = Attending(packed)
+    attention, tokens, memory = model.attention, 12, 6
+    projections = (tokens + tokens) * 4 * 4 + 2 * memory * 4 * model.dims
+    products = 2 * tokens * memory * 4
+    full = count_macs(model, (4, 3, 4)).layers['attention']
+    assert full == LayerMacs(projections + products, projections + products)
+    with torch.no_grad():
+        if packed:
+            attention.in_proj_weight[:4, 0] = 0  # 4 weights of the queries
+            attention.in_proj_weight[8:, :2] = 0  # 8 weights of the values
+        else:
+            attention.q_proj_weight[:, 0] = 0
+            attention.v_proj_weight[:, :2] = 0
+        attention.out_proj.weight[0, :3] = 0
+    macs = count_macs(model, (4, 3, 4)).layers['attention']
+    assert macs.dense == full.dense
+    assert macs.nonzero == full.nonzero - 4 * tokens - 8 * memory - 3 * tokens
+
+
 def test_params_and_those_that_are_not_zero():
     model = Small()
     with torch.no_grad():
