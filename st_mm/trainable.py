@@ -93,17 +93,32 @@ def _shared(model: nn.Module) -> set[int]:
 
 
 def _repeated(model: nn.Module) -> list[str]:
-    """Names of the modules that an averaged model inside the model follows, and its own."""
+    """Names of the modules that an averaged model inside the model follows, and its own.
+
+    What it averages may have been put together for it, as MoCo's backbone and neck are: then its
+    parts are looked for.
+    """
     averages = {
         name: module
         for name, module in model.named_modules()
         if isinstance(module, BaseAveragedModel)
     }
-    if not averages:
-        return []
-    forms = [_form(average.module) for average in averages.values()]
-    sources = [name for name, module in model.named_modules() if _form(module) in forms]
-    return [*averages, *sources]
+    copies = {id(module) for average in averages.values() for module in average.modules()}
+    sources: dict[tuple[Any, ...], list[str]] = {}
+    for name, module in model.named_modules() if averages else ():
+        if id(module) not in copies:
+            sources.setdefault(_form(module), []).append(name)
+    found = list(averages)
+    waiting = [average.module for average in averages.values()]
+    while waiting:
+        copy = waiting.pop()
+        if next(copy.parameters(), None) is None:
+            continue
+        if names := sources.get(_form(copy)):
+            found += names
+        else:
+            waiting += copy.children()
+    return found
 
 
 def _form(module: nn.Module) -> tuple[Any, ...]:

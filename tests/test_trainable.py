@@ -93,12 +93,14 @@ def test_norms_of_frozen_backbones(arguments, left) -> None:
         assert not adapting
 
 
-def test_units_that_a_momentum_encoder_repeats_or_others_share_stay() -> None:
+@pytest.mark.parametrize('rest', [[], [nn.Linear(2, 2)]], ids=['alone', 'with a neck'])
+def test_units_that_a_momentum_encoder_repeats_or_others_share_stay(rest) -> None:
     small = MODELS.build(dict(type='mmpretrain.MobileNetV2', widen_factor=0.25))
     large = MODELS.build(dict(type='mmpretrain.MobileNetV2', widen_factor=0.5))
     model = nn.ModuleDict(dict(a=small, b=large))
     assert {name[0] for name in unit_parameters(model)} == {'a', 'b'}
-    model['momentum'] = ExponentialMovingAverage(large)
+    together = nn.Sequential(large, *rest) if rest else large  # as MoCo puts them together
+    model['momentum'] = ExponentialMovingAverage(together)
     assert {name[0] for name in unit_parameters(model)} == {'a'}
     model['tied'] = nn.Conv2d(1, 1, 1)
     model.tied.weight = small.layer2[0].conv[0].conv.weight
