@@ -1,4 +1,4 @@
-"""Private members of mmengine's Runner: each is read in this file alone.
+"""Private members of mmengine's Runner and FlexibleRunner: each is read in this file alone.
 
 Each other private member that st_mm uses has one place too: the fixes in :mod:`st_mm.compat`,
 ``_params_init_info`` in :mod:`st_mm.models.init`, the hooks of registration
@@ -24,7 +24,8 @@ from torch.utils import checkpoint as checkpointing
 
 def load_from(runner: Runner) -> str | None:
     """Return the checkpoint that a run is to load, or to resume from."""
-    path: str | None = runner._load_from
+    # FlexibleRunner takes a path for resume too
+    path: str | None = runner._resume if isinstance(runner._resume, str) else runner._load_from
     return path
 
 
@@ -50,7 +51,12 @@ def is_training(runner: Runner) -> bool:
 
 def compile_step(runner: Runner) -> None:
     """Compile the training step again, as the config says."""
-    runner._maybe_compile('train_step')
+    strategy = getattr(runner, 'strategy', None)
+    if strategy is None:
+        runner._maybe_compile('train_step')
+        return
+    options = runner._compile if isinstance(runner._compile, dict) else {}
+    strategy.compile_model(runner.model, {'target': 'train_step', **options})
 
 
 def refresh_average(average: BaseAveragedModel) -> None:

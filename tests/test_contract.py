@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from mmengine._strategy import SingleDeviceStrategy
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.dist import utils as mmengine_dist
@@ -91,6 +92,8 @@ def test_an_average_holds_a_state_dict_made_once() -> None:
     ('owner', 'name', 'arguments', 'user'),
     [
         (Runner, '_maybe_compile', ['self', 'target'], 'private.compile_step'),
+        (SingleDeviceStrategy, 'compile_model', ['self', 'model', 'compile'], 'the same'),
+        (SingleDeviceStrategy, '_wrap_model', ['self', 'model'], 'private.wrap_anew'),
         (BaseDataset, '_serialize_data', ['self'], 'compat.name_empty_datasets'),
         (EMAHook, 'before_run', ['self', 'runner'], 'averages that follow loads'),
         (EMAHook, 'after_load_checkpoint', ['self', 'runner', 'checkpoint'], 'the same'),
