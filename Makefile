@@ -18,7 +18,7 @@ STARTED := $(VENV)/.started-in
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help env test lint fast fuzz test-oldest test-newest test-onedl test-pythons demo docs clean
+.PHONY: help env test lint fast fuzz networks test-oldest test-newest test-onedl test-pythons demo docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ fast: env  ## pytest without the slow tests
 
 fuzz: env  ## 1,000 damaged checkpoints, 1,000 configs, 40 kills
 	$(BIN)/python tests/fuzz/run.py --checkpoints 1000 --configs 1000 --kills 40
+
+networks: env  ## 30 stock networks and whole models of theirs with the hooks; a quarter of an hour
+	ST_MM_ALL_NETWORKS=1 $(BIN)/python -m pytest -rA tests/end_to_end/test_stock_networks.py \
+	  tests/end_to_end/test_stock_models.py
 
 # What a new torch or Python breaks shows in these first; a few minutes each, beside the download.
 SUBSET := tests/models tests/units tests/search tests/prune tests/measure tests/optim tests/hooks \

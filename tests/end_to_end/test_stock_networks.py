@@ -1,25 +1,24 @@
-"""Stock networks of the three libraries with the hooks: two events, save, resume, load, densities.
+"""Stock backbones of the three libraries with the hooks: each family once.
 
-Each family of backbones once, with one linear layer on the pooled outputs. A few run always, all of
-them with ``ST_MM_ALL_NETWORKS=1 pytest tests/end_to_end/test_stock_networks.py``.
+They have one linear layer on the pooled outputs. Two run always, all of them by ``make networks``.
 """
 
 import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
-from mmengine.runner import Runner
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils.data import DataLoader
 
-from st_mm.analysis.report import population
-from st_mm.hooks.run_state import RunState
-from st_mm.ticket import Ticket, load_checkpoint
 from st_mm.units import find_owners
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from ticket_of_stock import HOOKS, Stock, go_through, hooks_for
 
 SMALL: dict[str, Any] = dict(base_channels=8, stem_channels=8)
 SWIN = dict(embed_dims=12, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2])
@@ -51,14 +50,14 @@ NETWORKS: dict[str, dict[str, Any]] = {
     'mmpretrain.VGG': dict(depth=11, norm_cfg=dict(type='BN')),
     'mmpretrain.MobileNetV3': dict(arch='small'),
     'mmpretrain.EfficientNet': dict(arch='b0'),
-    'mmpretrain.EfficientNetV2': dict(arch='s'),
+    'mmpretrain.EfficientNetV2': dict(arch='b0'),
     'mmpretrain.ShuffleNetV1': {},
     'mmpretrain.ShuffleNetV2': {},
     'mmpretrain.DenseNet': dict(arch='121'),
     'mmpretrain.RegNet': dict(arch='regnetx_400mf'),
-    'mmpretrain.ResNeXt': dict(depth=50),
+    'mmpretrain.ResNeXt': dict(depth=50, groups=4, width_per_group=2, **SMALL),
     'mmpretrain.SEResNet': dict(depth=50, **SMALL),
-    'mmpretrain.Res2Net': dict(depth=50),
+    'mmpretrain.Res2Net': dict(depth=50, base_width=4, **SMALL),
     'mmpretrain.ConvNeXt': dict(arch='atto'),
     'mmpretrain.PoolFormer': dict(arch='s12'),
     'mmpretrain.MobileViT': dict(arch='xx_small'),
@@ -73,12 +72,16 @@ NETWORKS: dict[str, dict[str, Any]] = {
         act_cfg=dict(type='ReLU'),
     ),
 }
-ALWAYS = ('mmpretrain.ResNet', 'mmseg.MixVisionTransformer')
+ALWAYS = {('mmpretrain.ResNet', 'both'), ('mmseg.MixVisionTransformer', 'prune')}
 CHANNELS = {'mmpretrain.LeNet5': 1}
-SIZES = {'mmpretrain.AlexNet': 224, 'mmpretrain.LeNet5': 32}
+SIZES = {
+    'mmpretrain.AlexNet': 224,
+    'mmpretrain.LeNet5': 32,
+    'mmpretrain.VisionTransformer': 32,
+}
 
 
-class Stock(BaseModel):
+class Classifier(BaseModel):
     """A backbone and a linear layer on the pooled outputs."""
 
     def __init__(self, name: str) -> None:
@@ -86,109 +89,53 @@ class Stock(BaseModel):
         library, kind = name.split('.')
         with DefaultScope.overwrite_default_scope(library):
             self.backbone = MODELS.build(dict(type=kind, **NETWORKS[name]))
-        self.channels = CHANNELS.get(name, 3)
         self.backbone.eval()
         with torch.no_grad():
-            pooled = self._pool(self.backbone(torch.ones(2, self.channels, *self._size(name))))
+            pooled = self._pool(self.backbone(torch.ones(2, *shape_for(name))))
         self.backbone.train()
         self.fc = nn.Linear(pooled.shape[1], 2)
 
-    @staticmethod
-    def _size(name: str) -> tuple[int, int]:
-        return (SIZES.get(name, 64),) * 2 if name != 'mmpretrain.VisionTransformer' else (32, 32)
-
     def _pool(self, outputs: Any) -> Tensor:
-        x = outputs[-1] if isinstance(outputs, (tuple, list)) else outputs
-        x = x[-1] if isinstance(x, (tuple, list)) else x
-        return x.flatten(2).mean(2) if x.dim() > 2 else x
+        """The last output, or the one of the same channels in training, where PIDNet has more."""
+        while isinstance(outputs, (tuple, list)):
+            fitting = [x for x in outputs if not hasattr(self, 'fc') or self._fits(x)]
+            outputs = fitting[-1]
+        return outputs.flatten(2).mean(2) if outputs.dim() > 2 else outputs
+
+    def _fits(self, x: Any) -> bool:
+        return isinstance(x, (tuple, list)) or x.shape[1] == self.fc.in_features
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
         scores = self.fc(self._pool(self.backbone(inputs)))
         return dict(loss=1e-3 * scores.square().mean()) if mode == 'loss' else scores
 
 
-class Kernels(TorchFunctionMode):
-    """Counts what is zero in the kernels that run, by the storage of the weight."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.zeros: dict[int, int] = {}
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if getattr(func, '__name__', '').startswith(('conv', 'linear')):
-            weight = args[1] if len(args) > 1 else (kwargs or {})['weight']
-            self.zeros[weight.data_ptr()] = int((weight == 0).sum())
-        return func(*args, **(kwargs or {}))
+def shape_for(name: str) -> tuple[int, int, int]:
+    size = SIZES.get(name, 64)
+    return CHANNELS.get(name, 3), size, size
 
 
-def run(name: str, hooks: list[dict[str, Any]], work_dir, epochs: int, resume: bool) -> Runner:
+def stock(name: str) -> Stock:
     generator = torch.Generator().manual_seed(0)
-    size = Stock._size(name)
-    channels = CHANNELS.get(name, 3)
-    data = [torch.randn(channels, *size, generator=generator) for _ in range(4)]
-    torch.manual_seed(0)
-    runner = Runner(
-        Stock(name),
-        str(work_dir),
-        train_dataloader=DataLoader(data, batch_size=2, collate_fn=lambda x: (torch.stack(x),)),
-        train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
-        custom_hooks=hooks,
-        resume=resume,
-        log_level='ERROR',
-        experiment_name=f'{work_dir.name}-{epochs}',
-    )
-    runner.train()
-    return runner
+    pictures = [torch.randn(shape_for(name), generator=generator) for _ in range(4)]
+    return Stock(lambda: Classifier(name), pictures, lambda batch: (torch.stack(batch),))
 
 
 CASES = [
-    pytest.param(name, what, marks=[] if name in ALWAYS and what != 'search' else [long])
+    pytest.param(name, what, marks=[] if (name, what) in ALWAYS else [long])
     for long in [
         pytest.mark.skipif(
-            not os.environ.get('ST_MM_ALL_NETWORKS'), reason='long: set ST_MM_ALL_NETWORKS=1'
+            not os.environ.get('ST_MM_ALL_NETWORKS'), reason='long: `make networks` runs it'
         )
     ]
     for name in NETWORKS
-    for what in ('prune', 'search', 'both')
+    for what in HOOKS
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(('name', 'what'), CASES)
-def test_two_events_save_resume_load_and_density(name, what, tmp_path) -> None:
-    size = Stock._size(name)
-    schedule = dict(type='Progressive', ratio=0.8, step=0.4, interval=1)
-    search = dict(
-        type='SearchHook', interval=1, rho=0.1, warmup=0, threshold=0.97, min_macs_drop=0,
-        input_shape=(CHANNELS.get(name, 3), *size), calibration_batches=1,
-    )  # fmt: skip
-    prune = dict(type='PruneHook', schedule=schedule, calibration_batches=1)
-    hooks = dict(prune=[prune], search=[search], both=[search, prune])[what]
-    if what != 'prune' and not find_owners(Stock(name)):
+def test_a_backbone(name, what, tmp_path) -> None:
+    if what != 'prune' and not find_owners(Classifier(name)):
         pytest.skip('no search units')
-    run(name, hooks, tmp_path, 2, resume=False)
-    runner = run(name, hooks, tmp_path, 3, resume=True)
-    checkpoint = load_checkpoint(tmp_path / 'epoch_3.pth')
-    ticket = Ticket.from_meta(checkpoint['meta'])
-    assert ticket is not None
-    loaded = Stock(name)
-    loaded.load_state_dict(checkpoint['state_dict'])
-    ticket.check(loaded)
-    loaded.eval()
-    live = runner.model.eval() or runner.model
-    x = torch.randn(2, CHANNELS.get(name, 3), *size)
-    with torch.no_grad(), Kernels() as kernels:
-        assert torch.allclose(loaded(x), live(x), atol=1e-5)
-    if what == 'search':
-        return
-    reported = RunState.of(runner).masks.density()
-    weights = population(loaded, ticket)
-    total = sum(weight.numel() for weight in weights.values())
-    in_file = sum(int(weight.count_nonzero()) for weight in weights.values()) / total
-    assert in_file == pytest.approx(reported, abs=1e-9)
-    ran = {
-        n: kernels.zeros[w.data_ptr()] for n, w in weights.items() if w.data_ptr() in kernels.zeros
-    }
-    assert len(ran) > len(weights) / 2
-    assert all(zeros == int((weights[name] == 0).sum()) for name, zeros in ran.items())
+    go_through(stock(name), hooks_for(what, shape_for(name)), tmp_path)
