@@ -192,7 +192,7 @@ MODELS_OF_THEIRS: dict[str, dict[str, Any]] = {
         head=dict(type='ContrastiveHead', loss=CE, temperature=0.2),
     ),
 }
-ALWAYS = {('mmseg.PIDNet', 'prune'), ('mmpose.RTMPose', 'prune'), ('mmpretrain.MoCo', 'prune')}
+ALWAYS = {('mmseg.PIDNet', 'prune'), ('mmpose.RTMPose', 'prune')}
 
 
 def build(name: str) -> BaseModel:
