@@ -86,7 +86,8 @@ def test_tensorboard(train: Callable[[dict], Runner], tmp_path: Path) -> None:
     )
 
 
-def test_mlflow(train: Callable[[dict], Runner], tmp_path: Path) -> None:
+def test_mlflow(train: Callable[[dict], Runner], tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv('MLFLOW_ALLOW_FILE_STORE', 'true')  # which MLflow 3 wants to be asked for
     mlflow = pytest.importorskip('mlflow', reason='mlflow is not installed: pip install mlflow')
 
     store = (tmp_path / 'store').as_uri()
