@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .printable import printable
+
 EXTRA = '_extra_state'  # of a module, in whatever form it likes
 OF_LAYERS = {'weight', 'bias', 'running_mean', 'running_var'}  # never infinite
 ADVICE = 'the file was edited or damaged, or belongs to another program'
@@ -28,7 +30,7 @@ def check_dense(state_dict: Any, where: str) -> None:
     if not isinstance(state_dict, Mapping):
         raise ValueError(f'{where} has a {type(state_dict).__name__} for a state_dict: {ADVICE}')
     for name, value in state_dict.items():
-        if not isinstance(name, str):
+        if not isinstance(name, str) or printable(name) != name:
             raise ValueError(f'{where} has a tensor with {name!r} for a name: {ADVICE}')
         if not name.endswith(EXTRA) and (kind := _not_dense(value)):
             raise ValueError(f"'{name}' in {where} is {kind}, not a dense tensor: {ADVICE}")

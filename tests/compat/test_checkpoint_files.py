@@ -62,6 +62,13 @@ def test_what_is_not_a_weight(tmp_path, value, match) -> None:
         load_checkpoint(ToyModel(), path)
 
 
+@pytest.mark.parametrize('name', ['\x1b[2Jweight', 'weight\0', 3])
+def test_what_is_not_the_name_of_a_weight(tmp_path, name) -> None:
+    path = save(tmp_path, {**ToyModel().state_dict(), name: WEIGHT})
+    with pytest.raises(ValueError, match=r'file\.pth has a tensor with .* for a name'):
+        load_checkpoint(ToyModel(), path)
+
+
 def test_a_meta_that_is_not_a_dict(tmp_path) -> None:
     path = save(tmp_path, ToyModel().state_dict(), meta=torch.ones(1))
     with pytest.raises(ValueError, match=r'file\.pth is not an mm checkpoint'):
