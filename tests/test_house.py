@@ -16,7 +16,7 @@ FLOORS = (
     ('search', 'prune'),
     ('ticket', 'rewind', 'transfer'),
     ('hooks', 'deploy'),
-    ('analysis',),
+    ('analysis', 'command_line'),
 )
 # rooms of one floor that may know each other: from -> to
 NEIGHBOURS = {

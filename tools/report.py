@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import io
 import sys
-import warnings
 from pathlib import Path
 
 import st_mm  # noqa: F401 - registers the models, applies the runtime fixes
@@ -19,6 +18,7 @@ from st_mm.analysis.page import Section, page
 from st_mm.analysis.plots import plot_predictions, plot_training
 from st_mm.analysis.predictions import predict
 from st_mm.analysis.report import report
+from st_mm.command_line import NOT_RUN, add_config, exit_code
 from st_mm.files import check_output, write_atomically
 
 
@@ -28,7 +28,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         description='Write one self-contained HTML page about a training: what the ticket costs, '
         'its curves, what search and pruning have kept, and what it predicts (segmentation, where '
         'the data are at hand).',
-        epilog='Exit codes: 0 written, 1 the page could not be written, 2 nothing to report.',
+        epilog=f'{NOT_RUN} Exit codes: 0 written, 1 the page could not be written, 2 nothing to '
+        'report.',
     )
     parser.add_argument('work_dir', type=Path, metavar='WORK_DIR', help='work dir of a training')
     parser.add_argument(
@@ -39,6 +40,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         '--pictures', type=int, default=3, metavar='N', help='predictions; 0 for none (%(default)s)'
     )
     parser.add_argument('--force', action='store_true', help='overwrite the page')
+    add_config(parser)
     options = parser.parse_args(arguments)
     try:
         if options.out:
@@ -91,30 +93,25 @@ def sections(options: argparse.Namespace, checkpoint: Path, opened: Opened) -> l
     return parts
 
 
+def run(options: argparse.Namespace) -> None:
+    """Write the page."""
+    out = options.out or options.work_dir / 'report.html'
+    checkpoint = options.checkpoint or last_checkpoint(options.work_dir)
+    with contextlib.redirect_stdout(io.StringIO()):  # what mm says while it loads a model
+        opened = open_checkpoint(checkpoint, options.config, options.trust)
+        parts = sections(options, checkpoint, opened)
+    facts = opened.facts
+    done = '' if facts.epoch is None else f', epoch {facts.epoch}'
+    versions = ', '.join(f'{name} {version}' for name, version in facts.versions.items())
+    lines = [f'{checkpoint.name}{done}', facts.dataset, versions]
+    write_atomically(out, page(facts.config, lines, parts).encode())
+    print(out)
+
+
 def main() -> int:
     """Run the command line; return the exit code."""
     options = parse()
-    out = options.out or options.work_dir / 'report.html'
-    try:
-        checkpoint = options.checkpoint or last_checkpoint(options.work_dir)
-        # what mm says while it builds and loads a model
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter('ignore')
-            opened = open_checkpoint(checkpoint)
-            parts = sections(options, checkpoint, opened)
-        facts = opened.facts
-        done = '' if facts.epoch is None else f', epoch {facts.epoch}'
-        versions = ', '.join(f'{name} {version}' for name, version in facts.versions.items())
-        lines = [f'{checkpoint.name}{done}', facts.dataset, versions]
-        write_atomically(out, page(facts.config, lines, parts).encode())
-    except (RuntimeError, ValueError, FileNotFoundError) as error:
-        print(f'error: {str(error).splitlines()[0]}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f'error: cannot write {out}: {error}', file=sys.stderr)
-        return 1
-    print(out)
-    return 0
+    return exit_code(lambda: run(options))
 
 
 if __name__ == '__main__':

@@ -5,14 +5,12 @@ python tools/ticket.py show work_dirs/NAME/epoch_430.pth
 
 import argparse
 import sys
-import warnings
 
 from rich.console import Console
-from rich.text import Text
 from ticket_commands import diff, extract, reinit, show
 
 import st_mm  # noqa: F401  # registers the models, applies the runtime fixes
-from st_mm.printable import printable
+from st_mm.command_line import exit_code
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -33,22 +31,7 @@ def main() -> int:
     console = Console()
     if not console.is_terminal:
         console = Console(width=100)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # what mm says while it builds a model
-            options.run(options, console)
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        return fail(error, 2)
-    except OSError as error:
-        return fail(error, 1)
-    return 0
-
-
-def fail(error: Exception, code: int) -> int:
-    """Print the first line of an error; return the exit code."""
-    text = Text.from_ansi(str(error).strip() or type(error).__name__).plain
-    print(f'error: {printable(text.splitlines()[0].strip())}', file=sys.stderr)
-    return code
+    return exit_code(lambda: options.run(options, console))
 
 
 if __name__ == '__main__':

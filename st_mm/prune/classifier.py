@@ -21,17 +21,21 @@ from .stand_ins import as_it_was
 
 # The layers of mm's heads that give the scores, coordinates or heatmaps of the task, for heads
 # that cannot be run alone. Reasons for the names that a run does not show: final_layer of the SimCC
-# heads has one channel per keypoint; the heads of self-supervised models know no `forward`.
+# heads has one channel per keypoint; the heads of self-supervised models know no `forward`; DEKR
+# needs compiled operators, and the mask formers need targets.
 CLASSIFIER = re.compile(
     r"""(^|\.)\w*head(\.\d+|s\.\w+)?\.  # in a head, or in one of several
     (
-        conv_seg | fc_seg | \w+_cls_seg  # mmseg
+        conv_seg | fc_seg | \w+_cls_seg | cls_embed | mask_embed\.\d+  # mmseg
         | fc | fc2 | fc_cls | layers\.\d+\.fc | norm_product | \w*cls_head  # mmpretrain
         | (layers\.)?(head | head_dist | dist_head)(\.linear)?
         | final_layer | multi_final_layers\.\d+ | cls_[xy] | mlp_head_[xy]  # mmpose
-    )$""",
+        | (heatmap|displacement)_conv_layers\.\d+
+    )$
+    | (^|\.)(traj_)?head\.conv$  # mmpose's pose lifters, which take keypoints, not pictures""",
     re.VERBOSE,
 )
+STACK = re.compile(r'\b(layers|mask_embed|heatmap_conv_layers|displacement_conv_layers)\.\d+')
 HEAD = re.compile(r'^mm\w+\.models\.\w*heads\.')  # of the modules that define mm's heads
 SIZES = ((64, 64), (32, 32), (224, 224), (256, 256), (256, 192), (512, 512), (28, 28))
 
@@ -60,7 +64,7 @@ def classifiers(model: nn.Module, weights: Mapping[str, Tensor]) -> set[str]:
 def by_name(weights: Iterable[str]) -> set[str]:
     """Find classifiers by the names that mm's heads give them."""
     named = {
-        re.sub(r'\blayers\.\d+', 'layers', name): name  # of a stack, the last one
+        STACK.sub(r'\1', name): name  # of a stack, the last one
         for name in weights
         if CLASSIFIER.search(name.removesuffix('.weight'))
     }

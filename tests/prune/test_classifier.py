@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from st_mm.prune import prunable_weights, survey
+from st_mm.prune.classifier import by_name
 
 PRE = dict(type='mmpretrain.ClsDataPreprocessor', mean=[127] * 3, std=[60] * 3)
 
@@ -104,6 +105,39 @@ def test_a_head_whose_layers_have_other_names() -> None:
     )
     found = classifier_of('mmseg', cfg)
     assert {'decode_head.patch_proj', 'decode_head.classes_proj'} == found
+
+
+@pytest.mark.parametrize(
+    ('names', 'found'),
+    [
+        (
+            ['cls_embed', 'mask_embed.0', 'mask_embed.2', 'mask_embed.4', 'mask_feature'],
+            {'decode_head.cls_embed', 'decode_head.mask_embed.4'},
+        ),
+        (
+            [
+                *('heatmap_conv_layers.0.conv', 'heatmap_conv_layers.2'),
+                *('displacement_conv_layers.0.conv', 'displacement_conv_layers.3'),
+            ],
+            {'decode_head.heatmap_conv_layers.2', 'decode_head.displacement_conv_layers.3'},
+        ),
+    ],
+)
+def test_heads_that_cannot_be_run_have_names(names: list[str], found: set[str]) -> None:
+    weights = [f'decode_head.{name}.weight' for name in names]
+    assert by_name(weights) == {f'{name}.weight' for name in found}
+
+
+@pytest.mark.parametrize('kind', ['TemporalRegressionHead', 'TrajectoryRegressionHead'])
+def test_a_pose_lifter(kind: str) -> None:
+    cfg = dict(
+        type='PoseLifter',
+        backbone=dict(
+            type='TCN', in_channels=34, stem_channels=8, num_blocks=1, kernel_sizes=(1, 1)
+        ),
+        head=dict(type=kind, in_channels=8, num_joints=17, loss=dict(type='MPJPELoss')),
+    )
+    assert classifier_of('mmpose', cfg) == {'head.conv'}
 
 
 def test_a_self_supervised_model_has_none_in_its_backbone() -> None:

@@ -6,7 +6,6 @@ python tools/analysis/get_flops.py work_dirs/NAME/epoch_430.pth --shape 512 1024
 import argparse
 import json
 import sys
-import warnings
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -15,6 +14,7 @@ from rich.console import Console
 import st_mm  # noqa: F401 - registers the models, applies the runtime fixes
 from st_mm.analysis.checkpoints import build_model, find_input_shape, open_checkpoint
 from st_mm.analysis.costs import CostCard, cost_card
+from st_mm.command_line import NOT_RUN, add_config, exit_code
 from st_mm.files import check_output, write_atomically
 
 
@@ -32,8 +32,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         'layers and matrix products) of one picture: dense as the config builds the network, '
         'structural as a checkpoint is shaped, nonzero without the weights that are zero. mm calls '
         'MACs FLOPs.',
-        epilog='Exit codes: 0 done, 1 a file could not be written, 2 wrong arguments, a file that '
-        'is not a config or checkpoint, or a network that cannot be counted.',
+        epilog=f'{NOT_RUN} Exit codes: 0 done, 1 a file could not be written, 2 wrong arguments, a '
+        'file that is not a config or checkpoint, or a network that cannot be counted.',
     )
     parser.add_argument(
         'source', type=Path, metavar='CONFIG|CKPT', help='a config, or a .pth file with its config'
@@ -56,6 +56,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         '--cfg-options', nargs='+', action=DictAction, default={}, help='changes to the config'
     )
     parser.add_argument('--force', action='store_true', help='overwrite FILE')
+    add_config(parser)
     options = parser.parse_args(arguments)
     try:
         if options.json:
@@ -73,7 +74,7 @@ def count(options: argparse.Namespace) -> CostCard:
     if options.source.suffix == '.pth':
         if options.cfg_options:
             raise ValueError('--cfg-options changes a config, but the source is a checkpoint')
-        opened = open_checkpoint(options.source)
+        opened = open_checkpoint(options.source, options.config, options.trust)
         config, ticket = opened.config, opened.ticket
         supernet, model = opened.supernet, opened.model
     else:
@@ -84,31 +85,28 @@ def count(options: argparse.Namespace) -> CostCard:
     return cost_card(supernet, model, ticket, shape or find_input_shape(config, ticket))
 
 
-def main() -> int:
-    """Run the command line; return the exit code."""
-    options = parse()
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
+def run(options: argparse.Namespace, console: Console) -> None:
+    """Print the tables, and write the figures if they are asked for."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            card = count(options)
-    except (OSError, ValueError, SyntaxError, KeyError, RuntimeError) as error:
-        print(f'get_flops.py: {options.source}: {error}', file=sys.stderr)
-        return 2
+        card = count(options)
+    except (OSError, SyntaxError, KeyError, RuntimeError, ValueError) as error:
+        raise ValueError(f'{options.source}: {error}') from error
     if options.layers:
         console.print(card.layers_table().terminal())
     console.print(card.table().terminal())
     if options.accelerator:
         console.print(card.accelerator_table().terminal())
     if options.json:
-        try:
-            write_atomically(options.json, (json.dumps(card.to_dict(), indent=2) + '\n').encode())
-        except OSError as error:
-            print(f'get_flops.py: {error}', file=sys.stderr)
-            return 1
-    return 0
+        write_atomically(options.json, (json.dumps(card.to_dict(), indent=2) + '\n').encode())
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    options = parse()
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    return exit_code(lambda: run(options, console))
 
 
 if __name__ == '__main__':

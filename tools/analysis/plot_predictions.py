@@ -7,12 +7,12 @@ import argparse
 import contextlib
 import io
 import sys
-import warnings
 from pathlib import Path
 
 import st_mm  # noqa: F401  # registers the models, applies the runtime fixes
 from st_mm.analysis.plots import plot_predictions, save_figure
 from st_mm.analysis.predictions import SPLITS, predict
+from st_mm.command_line import exit_code
 from st_mm.files import check_output
 
 
@@ -51,26 +51,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def run(options: argparse.Namespace) -> None:
+    """Draw the picture."""
+    out = options.out or options.checkpoint.parent / 'predictions.png'
+    with contextlib.redirect_stdout(io.StringIO()):  # what mm says while it loads a model
+        samples, meta = predict(options.config, options.checkpoint, options.split, options.number)
+    save_figure(plot_predictions(samples, meta['classes'], meta['palette']), out)
+    print(out)
+
+
 def main() -> int:
     """Run the command line; return the exit code."""
     options = parse()
-    out = options.out or options.checkpoint.parent / 'predictions.png'
-    try:
-        # what mm says while it builds and loads a model
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter('ignore')
-            samples, meta = predict(
-                options.config, options.checkpoint, options.split, options.number
-            )
-        save_figure(plot_predictions(samples, meta['classes'], meta['palette']), out)
-    except (RuntimeError, ValueError, FileNotFoundError) as error:
-        print(f'error: {str(error).splitlines()[0]}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f'error: cannot write {out}: {error}', file=sys.stderr)
-        return 1
-    print(out)
-    return 0
+    return exit_code(lambda: run(options))
 
 
 if __name__ == '__main__':

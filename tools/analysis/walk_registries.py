@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmengine import Config
+from mmengine import Config, ConfigDict
 from mmengine.model import weight_init
 from mmengine.registry import DefaultScope
 from torch import nn
@@ -32,6 +32,29 @@ LIBRARIES = ('mmseg', 'mmpose', 'mmpretrain')
 PLACES = dict(backbone=r'\.models\.backbones\.', head=r'\.models\.(decode_heads|heads)\.')
 SMALL = re.compile(r'r18|r-?50|tiny|small|[-_](s|t|b0)[-_]|w18|w32')  # they are soon built
 TRIES = 3  # configs of a class that are tried until one builds
+# arguments of backbones that no config of the zoo names, and that have no defaults
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    'mmseg.ResNeXt': dict(depth=50),
+    'mmseg.ResNetV1d': dict(depth=50),
+    'mmpose.RegNet': dict(arch='regnetx_400mf'),
+    'mmpose.SEResNeXt': dict(depth=50),
+    'mmpose.CSPNeXt': {},
+    'mmpose.V2VNet': dict(input_channels=15, output_channels=15),
+}
+# heads without a classifier, and why
+SPARK = 'SparKPretrainHead'
+WITHOUT = {
+    **dict.fromkeys(
+        ('ContrastiveHead', 'LatentCrossCorrelationHead', 'LatentPredictHead', 'MoCoV3Head'),
+        'none: compares features of two views',
+    ),
+    'SwAVHead': 'none: the prototypes are in the loss',
+    **dict.fromkeys(
+        ('CAEHead', 'MAEPretrainHead', 'MIMHead', 'MixMIMPretrainHead', 'SimMIMHead', SPARK),
+        'none: reconstructs the picture or its features',
+    ),
+    'SideAdapterCLIPHead': 'none: compares with embeddings of text, which are frozen',
+}
 INTRO = """# What pruning finds in the libraries
 
 Every backbone and head that mmseg, mmpose and mmpretrain register, in the first config of the
@@ -39,10 +62,11 @@ library's own zoo that names it and can be built here (CPU, mmcv-lite, nothing d
 `python tools/analysis/walk_registries.py docs/prunable.md`; `tests/tools/test_walk_registries.py`
 looks whether every class has its row and builds some of them again.
 
+- **config**: where no config names a class, it is built with its defaults.
 - **prunable**: weights that pruning may mask, as a share of all parameters of the backbone, or
   of the whole model around a head.
 - **classifier**: layers that stay dense since they give the prediction. Found by running the model
-  on shapes (`st_mm/prune/classifier.py`), or by name.
+  on shapes (`st_mm/prune/classifier.py`), or by name. A backbone alone has none.
 - **left out**: weights of layers that stay dense for another reason: they do not train (frozen),
   or their zeros do not reach the kernel (reparametrized).
 
@@ -139,9 +163,9 @@ def uninitialized() -> Iterator[None]:
 
 def look(library: str, kind: str, name: str, path: Path | None) -> Row:
     """Build the model of a config and see what pruning finds in the part of a class."""
-    config: dict[str, Any] = dict(type=name)  # no config names it: the defaults of the class
+    config = ConfigDict(type=name, **ARGUMENTS.get(f'{library}.{name}', {}))
     if path is not None:
-        config = without_weights(Config.fromfile(path).model.to_dict())
+        config = ConfigDict(without_weights(Config.fromfile(path).model.to_dict()))
         config.pop('pretrained', None)
     if kind == 'backbone':
         config = next(part_of(config, name))
@@ -168,9 +192,9 @@ def look(library: str, kind: str, name: str, path: Path | None) -> Row:
         library,
         kind,
         name,
-        path.relative_to(zoo(library)).as_posix() if path else 'defaults',
+        path.relative_to(zoo(library)).as_posix() if path else 'no config',
         f'{100 * prunable / max(total, 1):.1f} %',
-        short(classifier),
+        short(classifier) or WITHOUT.get(name, ''),
         ', '.join(left),
     )
 
@@ -191,21 +215,23 @@ def walk(library: str, only: list[str] | None = None) -> Iterator[Row]:
         classes = {name: entry for name, entry in classes.items() if name in only}
     paths = configs_of(library, list(classes))
     for name, (kind, _) in classes.items():
-        why = 'no config of the zoo names it'
+        row = Row(library, kind, name, '', 'not built', '', 'no config of the zoo names it')
         tries: list[Path | None] = list(paths[name][:TRIES])
-        for path in tries or [None] * (kind == 'backbone'):
+        if f'{library}.{name}' in ARGUMENTS or not tries:
+            tries = [None] * (kind == 'backbone')
+        for path in tries:
             try:
                 with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
                     warnings.simplefilter('ignore')
-                    yield look(library, kind, name, path)
+                    row = look(library, kind, name, path)
                 break
             except (Exception, StopIteration) as error:
                 text = ' '.join(str(error).split()) or type(error).__name__
-                why = f'{path.stem if path else "defaults"}: {text[:90]}'.replace('|', '/')
+                why = f'{path.stem if path else "no config"}: {text[:90]}'.replace('|', '/')
+                row = row._replace(left_out=why)
             finally:
                 gc.collect()
-        else:
-            yield Row(library, kind, name, '', 'not built', '', why)
+        yield row
 
 
 def markdown(rows: list[Row]) -> str:

@@ -7,18 +7,17 @@ import argparse
 import os
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 
-from network import TRUST, Network, add_arguments, check, open_network
+from network import Network, add_arguments, check, open_network
 from rich.console import Console
 
 import st_mm  # noqa: F401  # registers the models, applies the runtime fixes
+from st_mm.command_line import NOT_RUN, exit_code
 from st_mm.deploy import load
 from st_mm.deploy.engine.build import NoCompiler, build_library
 from st_mm.deploy.engine.weights_file import to_bytes
 from st_mm.files import check_output, write_atomically
-from st_mm.printable import printable
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -29,7 +28,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         'compared with PyTorch before anything is written. Without a compiler ONNX is written. '
         'In Python: st_mm.deploy.load(OUT)(pictures); in C: examples/segment.c.',
         epilog='example: python tools/deploy/compile.py work_dirs/NAME/epoch_430.pth ticket.stw. '
-        f'{TRUST} Exit codes: 0 done, 1 a file could not be written, 2 wrong arguments, a '
+        f'{NOT_RUN} Exit codes: 0 done, 1 a file could not be written, 2 wrong arguments, a '
         'checkpoint that does not fit, a network that cannot be compiled, or a compiler that '
         'fails.',
     )
@@ -72,17 +71,7 @@ def main() -> int:
     """Run the command line; return the exit code."""
     options = parse()
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # what mm says while it builds a model
-            run(options, Console(soft_wrap=True))
-    except (ValueError, FileNotFoundError, FileExistsError, RuntimeError) as error:
-        print(f'error: {printable(error)}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f'error: {printable(error)}', file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: run(options, Console(soft_wrap=True)))
 
 
 if __name__ == '__main__':

@@ -5,16 +5,15 @@ python tools/deploy/export.py work_dirs/NAME/epoch_430.pth ticket.onnx
 
 import argparse
 import sys
-import warnings
 
 import onnxruntime
-from network import TRUST, add_arguments, check, open_network
+from network import add_arguments, check, open_network
 from rich.console import Console
 
 import st_mm  # noqa: F401  # registers the models, applies the runtime fixes
+from st_mm.command_line import NOT_RUN, exit_code
 from st_mm.deploy.onnx import to_onnx
 from st_mm.files import write_atomically
-from st_mm.printable import printable
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -25,7 +24,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         'std, order of channels, classes, palette) stands in its metadata; examples/run_onnx.py '
         'runs it with numpy and onnxruntime alone.',
         epilog='example: python tools/deploy/export.py work_dirs/NAME/epoch_430.pth ticket.onnx. '
-        f'{TRUST} Exit codes: 0 done, 1 a file could not be written, 2 wrong arguments, a '
+        f'{NOT_RUN} Exit codes: 0 done, 1 a file could not be written, 2 wrong arguments, a '
         'checkpoint that does not fit, or a network that cannot be exported.',
     )
     add_arguments(parser, 'the ONNX file to write')
@@ -46,17 +45,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
 def main() -> int:
     """Run the command line; return the exit code."""
     options = parse()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # what mm says while it builds a model
-            run(options, Console(soft_wrap=True))
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        print(f'error: {printable(error)}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f'error: {printable(error)}', file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: run(options, Console(soft_wrap=True)))
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from st_mm.analysis.checkpoints import find_input_shape, open_checkpoint
+from st_mm.command_line import add_config
 from st_mm.deploy.compact import Compaction, compact
 from st_mm.deploy.graph import Graph
 from st_mm.deploy.metadata import describe
@@ -20,7 +21,6 @@ from st_mm.files import check_output
 from st_mm.ticket import load_checkpoint
 
 TOLERANCE = 1e-4  # of the largest output
-TRUST = 'The config in a checkpoint is Python, which is read here and not run.'
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser, target: str) -> None:
     parser.add_argument('ticket', type=Path, metavar='TICKET', help='a checkpoint, a .pth file')
     parser.add_argument('target', type=Path, metavar='OUT', help=target)
     parser.add_argument('--force', action='store_true', help='overwrite OUT')
+    add_config(parser)
     parser.add_argument(
         '--size',
         type=int,
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser, target: str) -> None:
 def open_network(options: argparse.Namespace) -> Network:
     """Open a ticket, trace it and remove what is dead."""
     check_output(options.target, [options.ticket, *options.pictures], options.force)
-    opened = open_checkpoint(options.ticket)
+    opened = open_checkpoint(options.ticket, options.config, options.trust)
     model = opened.model.eval()
     try:
         size = find_input_shape(opened.config, opened.ticket)[1:]

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 
 from st_mm.analysis.checkpoints import Opened, open_checkpoint
+from st_mm.command_line import NOT_RUN
 from st_mm.files import write_atomically
 from st_mm.prune import Masks, prunable_weights
 from st_mm.rewind import read_record
@@ -19,13 +20,12 @@ from st_mm.rewind import read_record
 EPILOG = """\
 examples:
 {examples}
+
 {note}
+
 Exit codes: 0 done, 1 a file could not be written, 2 wrong arguments or a file that is not an mm
 checkpoint, contradicts itself, or does not fit the command.
 """
-NOT_RUN = """
-The config in a checkpoint is Python, which is read here and not run. One that is more than plain
-values is refused: name its file with --config, or run it with --trust if you trust the sender."""
 
 
 def add_command(
@@ -42,7 +42,7 @@ def add_command(
         run.__name__,
         help=help,
         description=textwrap.fill(description, 95),
-        epilog=EPILOG.format(examples=lines, note=note),
+        epilog=EPILOG.format(examples=lines, note=textwrap.fill(note, 95)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
@@ -54,17 +54,6 @@ def add_source_and_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('source', type=Path, metavar='SRC', help='the ticket, a .pth file')
     parser.add_argument('target', type=Path, metavar='DST', help='the .pth file to write')
     parser.add_argument('--force', action='store_true', help='overwrite DST')
-
-
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add --config and --trust."""
-    ways = parser.add_mutually_exclusive_group()
-    ways.add_argument(
-        '--config', type=Path, metavar='FILE', help='the config, instead of the one in the ticket'
-    )
-    ways.add_argument(
-        '--trust', action='store_true', help='run the config in the checkpoint as Python'
-    )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

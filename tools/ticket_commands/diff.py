@@ -7,9 +7,10 @@ from rich.console import Console
 
 from st_mm.analysis import tables
 from st_mm.analysis.compare import compare
+from st_mm.command_line import add_config
 from st_mm.files import check_output
 
-from .common import add_command, add_config, add_json, open_ticket, save_json
+from .common import add_command, add_json, open_ticket, save_json
 
 
 def add(commands: argparse._SubParsersAction) -> None:

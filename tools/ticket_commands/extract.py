@@ -22,7 +22,7 @@ def add(commands: argparse._SubParsersAction) -> None:
             'extract work_dirs/NAME/epoch_430.pth ticket.pth',
             'extract work_dirs/NAME/epoch_430.pth ticket.pth --force',
         ],
-        note='\nTo go on with a training, keep its own checkpoint: the slim one has no optimizer.',
+        note='To go on with a training, keep its own checkpoint: the slim one has no optimizer.',
         help='a slim file: weights, masks and config, without optimizer and schedulers',
         description='Write the weights of a ticket with its record, config and classes, as the '
         'training saved them for tests (those of the EMA, if it has one). Optimizer, schedulers, '

@@ -14,6 +14,7 @@ from torch import nn
 
 from st_mm.analysis import tables
 from st_mm.analysis.checkpoints import build_model
+from st_mm.command_line import NOT_RUN, add_config
 from st_mm.files import check_output
 from st_mm.prune import Masks, prunable_weights
 from st_mm.rewind import rewind
@@ -21,9 +22,7 @@ from st_mm.ticket import KEY, load_checkpoint, plain_state
 from st_mm.units.loading import check_fit
 
 from .common import (
-    NOT_RUN,
     add_command,
-    add_config,
     add_source_and_target,
     open_ticket,
     save,
@@ -31,9 +30,7 @@ from .common import (
 
 RANDOM = 'random'
 NOTE = (
-    """
-To train the result, set load_from to it and add dict(type='FixedMaskHook') to custom_hooks.
-"""
+    "To train the result, set load_from to it and add dict(type='FixedMaskHook') to custom_hooks. "
     + NOT_RUN
 )
 

@@ -10,10 +10,11 @@ from st_mm.analysis import tables
 from st_mm.analysis.checkpoints import find_input_shape, open_checkpoint
 from st_mm.analysis.report import report
 from st_mm.analysis.transfers import preview
+from st_mm.command_line import add_config
 from st_mm.files import check_output
 from st_mm.prune.merge import merged_density
 
-from .common import add_command, add_config, add_json, save_json
+from .common import add_command, add_json, save_json
 
 
 def input_shape(text: str) -> tuple[int, ...]:
