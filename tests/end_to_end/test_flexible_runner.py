@@ -1,5 +1,11 @@
-"""mmengine's FlexibleRunner draws the ticket that its Runner draws."""
+"""mmengine's FlexibleRunner draws the ticket that its Runner draws.
 
+Launched by torchrun, this file is the training script of a rank.
+"""
+
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,9 +20,20 @@ from mmpretrain.structures import DataSample
 from torch.utils.data import Dataset
 
 import st_mm  # noqa: F401 - the runtime fixes
-from st_mm.ticket import KEY, load_checkpoint
+from st_mm.ticket import KEY, load_checkpoint, plain_state
 
+RANKS = 2
 EPOCHS = 3
+ON_RANKS = dict(
+    launcher='pytorch',
+    # the strategy names a GPU otherwise
+    strategy=dict(
+        type='DDPStrategy',
+        model_wrapper=dict(
+            type='MMDistributedDataParallel', broadcast_buffers=False, device_ids=None
+        ),
+    ),
+)
 EVENTS = [('prune', 1), ('search', 2), ('prune', 2), ('prune', 3)]
 
 
@@ -110,9 +127,9 @@ def assert_same_ticket(ours: Path, theirs: Path) -> None:
     assert ours_ticket['units'] == theirs_ticket['units']
     for name, mask in theirs_ticket['masks'].items():
         assert torch.equal(ours_ticket['masks'][name]['bits'], mask['bits']), name
-    weights = theirs_saved['state_dict']
-    assert ours_saved['state_dict'].keys() == weights.keys()
-    assert all(torch.equal(tensor, weights[n]) for n, tensor in ours_saved['state_dict'].items())
+    state, weights = plain_state(ours_saved), plain_state(theirs_saved)
+    assert state.keys() == weights.keys()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in state.items())
 
 
 @pytest.mark.slow
@@ -126,3 +143,27 @@ def test_one_process(tmp_path: Path) -> None:
     resumed = config(tmp_path / 'resumed', load_from=halfway, resume=True)
     FlexibleRunner.from_cfg(resumed).train()
     assert_same_ticket(tmp_path / 'resumed' / plain.name, plain)
+
+
+@pytest.mark.slow
+def test_two_ranks(tmp_path: Path) -> None:
+    """The strategy's wrapper is built anew when units go."""
+    with socket.socket() as free:
+        free.bind(('localhost', 0))
+        port = free.getsockname()[1]
+    launch = ['torch.distributed.run', f'--nproc_per_node={RANKS}', f'--master_port={port}']
+    done = subprocess.run(
+        [sys.executable, '-m', *launch, __file__, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    last = f'epoch_{EPOCHS}.pth'
+    assert_same_ticket(tmp_path / 'flexible' / last, tmp_path / 'plain' / last)
+
+
+if __name__ == '__main__':
+    folder = Path(sys.argv[1])
+    for kind, name in ((Runner, 'plain'), (FlexibleRunner, 'flexible')):
+        entries = config(folder / name, **ON_RANKS)
+        if kind is Runner:
+            entries.pop('strategy')
+        kind.from_cfg(entries).train()
