@@ -26,6 +26,7 @@ NEIGHBOURS = {
     ('units', 'measure'),
     ('work_dir', 'files'),
     ('compat', 'files'),
+    ('tensors', 'printable'),
     ('rewind', 'ticket'),
     ('transfer', 'ticket'),
     ('rewind', 'transfer'),
