@@ -148,7 +148,7 @@ def _check_optimizer(runner: Runner, checkpoint: Mapping[str, Any]) -> None:
                 refuse(f"has {name!r} in the optimizer for '{by_index[index]}'")
             if torch.is_tensor(value):
                 _check_state(value, weight, f"{name} of '{by_index[index]}'", name)
-            elif value is not None and not _is_number(value):
+            elif not _is_number(value) and (value is not None or name == 'step'):
                 refuse(f"has {type(value).__name__} for {name} of '{by_index[index]}'")
 
 

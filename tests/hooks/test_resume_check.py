@@ -137,6 +137,7 @@ WRONG = {
     'state_of_a_shape': (put(*FIRST, 'exp_avg', torch.ones(7)), r'shape \(7,\) for exp_avg'),
     'state_with_nan': (put(*FIRST, 'exp_avg', torch.full((8, 4), NAN)), 'NaN .* exp_avg'),
     'state_of_text': (put(*FIRST, 'step', 'text'), 'has str for step'),
+    'state_of_nothing': (put(*FIRST, 'step', None), 'has NoneType for step'),
     'state_without_a_part': (drop(*FIRST, 'step'), r"has no step of 'body\.weight'"),
     'state_of_a_strange_name': (put(*FIRST, '\x1bstep', 1), r'has no \\x1bstep of .body'),
     'state_of_another': (put('optimizer', 'state', 9, {}), 'for the weight 9'),
