@@ -1,8 +1,7 @@
 """Reports as tables for the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -15,6 +14,7 @@ from .checkpoints import Facts
 from .compare import Comparison, Overlap
 from .numbers import scaled
 from .report import BlockRow, Cost, LayerRow, TicketReport, Totals
+from .wording import counted, describe_events, describe_schedule
 
 DEAD = '✗'
 
@@ -32,7 +32,7 @@ def header(facts: Facts, ticket: Ticket | None) -> RenderableType:
     kind = 'published checkpoint' if facts.published else 'training checkpoint'
     trained = 'unknown'
     if facts.epoch is not None and facts.iteration is not None:
-        trained = f'{_count(facts.epoch, "epoch")}, {_count(facts.iteration, "iteration")}'
+        trained = f'{counted(facts.epoch, "epoch")}, {counted(facts.iteration, "iteration")}'
     lines = [
         ('checkpoint', facts.path),
         ('kind', f'{kind}, {_bytes(facts.size)}'),
@@ -54,104 +54,6 @@ def header(facts: Facts, ticket: Ticket | None) -> RenderableType:
         grid.add_row('' if name == previous else name, Text(value))
         previous = name
     return grid
-
-
-def describe_schedule(config: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Describe the hooks of a ticket record in words, a line each.
-
-    Args:
-        config (Mapping[str, dict]): Arguments by hook, as recorded.
-
-    Returns:
-        list[str]: Search, pruning, reactivation and fixed masks, as far as they are recorded.
-    """
-    lines = []
-    if search := config.get('SearchHook'):
-        lines.append(
-            f'search every {_times(search)}: units with a scale of at most '
-            f'{search["threshold"]:g} go; rho {search["rho"]:g}, '
-            f'rising over {search["warmup"]:g} {_unit(search)}s'
-        )
-    for hook in ('ProgressivePruneHook', 'PruneHook'):
-        if prune := config.get(hook):
-            lines.append(describe_prune(prune))
-    if free := config.get('ReactivateHook'):
-        when = 'after search steps' if free['on'] == 'search' else 'right after prunes'
-        scope = 'in searched blocks' if free['scope'] == 'searched' else 'everywhere'
-        value = 'at their latent values' if free['mode'] == 'latent' else 'from zero'
-        which = 'masked weights'
-        if free['mode'] == 'gradient':
-            which = f'{_percent(free["share"])} of the masked weights, of the largest gradients,'
-        lines.append(f'reactivate {which} {when}, {scope}, {value}')
-    if 'FixedMaskHook' in config:
-        lines.append('retrained under fixed masks')
-    return lines or ['none']
-
-
-def describe_prune(config: Mapping[str, Any]) -> str:
-    """Describe a pruning hook of a ticket record in words.
-
-    Args:
-        config (Mapping[str, Any]): Its arguments, as recorded.
-
-    Returns:
-        str: When it prunes, how much, and which weights first.
-    """
-    schedule = config['schedule']
-    kind, ratio, unit = schedule['type'], schedule['ratio'], _unit(config)
-    every = _times({**config, **schedule}) if schedule.get('interval') else ''
-    if kind == 'Progressive':
-        step = min(schedule['step'], ratio)
-        line = f'prune every {every}: {step:.0%} more'
-        if step < ratio:
-            line += f', up to {_percent(ratio)}'
-        if schedule['begin']:
-            line += f', counted from {schedule["begin"]}'
-    elif kind == 'OneShot':
-        line = f'prune once, at {unit} {schedule["at"]}: {_percent(ratio)}'
-    elif kind == 'Cubic':
-        line = f'prune every {every} from {schedule["begin"]}: along a cubic to {_percent(ratio)}'
-    elif kind == 'Constant':
-        line = f'hold {_percent(ratio)} from {unit} {schedule["begin"]} on'
-        line += f', new masks every {every}' if every else ''
-    else:
-        line = f'prune by {kind} to {_percent(ratio)}'
-    if schedule.get('end') is not None:
-        line += f', the last at {schedule["end"]}'
-    score = config['score']
-    line += f'; by {score["type"]}'
-    if score['rounds'] > 1:
-        line += f' in {score["rounds"]} rounds'
-    if config['scope'] != 'global':
-        line += f', scope {config["scope"]}'
-    if pattern := config['pattern']:
-        numbers = ', '.join(str(value) for name, value in pattern.items() if name != 'type')
-        line += f', pattern {pattern["type"]}({numbers})'
-    if config['rules']:
-        line += f'; rules for {", ".join(rule["names"] for rule in config["rules"])}'
-    if config['skip']:
-        line += f'; skips {", ".join(config["skip"])}'
-    return line
-
-
-def describe_events(events: list[dict[str, Any]]) -> str:
-    """Describe in one sentence what has happened so far."""
-    searches = [event for event in events if event['kind'] == 'search']
-    prunes = [event for event in events if event['kind'] == 'prune']
-    freed = sum(event['kind'] == 'reactivate' for event in events)
-    parts = []
-    if searches:
-        removed = sum(event['removed'] for event in searches)
-        parts.append(f'{_count(len(searches), "search step")} ({_count(removed, "unit")} removed)')
-    if prunes:
-        last = prunes[-1]
-        parts.append(
-            f'{_count(len(prunes), "prune")} (the last at {last["unit"]} {last["t"]}, '
-            f'to {_percent(last["ratio"])})'
-        )
-    if freed:
-        parts.append(_count(freed, 'reactivation'))
-    return ', '.join(parts) or 'none yet'
 
 
 def blocks(report: TicketReport) -> RenderableType:
@@ -384,24 +286,6 @@ def _share(part: int, whole: int) -> str:
 
 def _density(density: float | None) -> str:
     return '-' if density is None else f'{density:.4f}'
-
-
-def _percent(share: float) -> str:
-    return f'{100 * share:g}%'
-
-
-def _times(hook: Mapping[str, Any]) -> str:
-    """Write the interval of a hook with its unit of time."""
-    unit = _unit(hook)
-    return unit if hook['interval'] == 1 else f'{hook["interval"]} {unit}s'
-
-
-def _unit(hook: Mapping[str, Any]) -> str:
-    return 'epoch' if hook.get('by_epoch', True) else 'iteration'
-
-
-def _count(number: int, noun: str) -> str:
-    return f'{number:,} {noun}' + ('' if number == 1 else 's')
 
 
 def _bytes(size: int) -> str:

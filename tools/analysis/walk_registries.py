@@ -1,6 +1,6 @@
 """List what pruning finds in every backbone and head that mmseg, mmpose and mmpretrain register.
 
-python tools/analysis/walk_registries.py docs/prunable.md
+python tools/analysis/walk_registries.py docs/prunable.md --force
 """
 
 import argparse
@@ -25,7 +25,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 import st_mm  # noqa: F401 - the runtime fixes
-from st_mm.files import write_atomically
+from st_mm.files import check_output, write_atomically
 from st_mm.prune import survey
 
 LIBRARIES = ('mmseg', 'mmpose', 'mmpretrain')
@@ -59,8 +59,8 @@ INTRO = """# What pruning finds in the libraries
 
 Every backbone and head that mmseg, mmpose and mmpretrain register, in the first config of the
 library's own zoo that names it and can be built here (CPU, mmcv-lite, nothing downloaded). Made by
-`python tools/analysis/walk_registries.py docs/prunable.md`; `tests/tools/test_walk_registries.py`
-looks whether every class has its row and builds some of them again.
+`python tools/analysis/walk_registries.py docs/prunable.md --force` in about ten minutes;
+`tests/tools/test_walk_registries.py` checks that every class has its row, and builds some again.
 
 - **config**: where no config names a class, it is built with its defaults.
 - **prunable**: weights that pruning may mask, as a share of all parameters of the backbone, or
@@ -257,7 +257,12 @@ def main() -> int:
     parser.add_argument('target', type=Path, help='the Markdown file to write')
     parser.add_argument('--library', choices=LIBRARIES, nargs='+', default=list(LIBRARIES))
     parser.add_argument('--json', type=Path, help='rows as they come; those in it are kept')
+    parser.add_argument('--force', action='store_true', help='overwrite the file')
     options = parser.parse_args()
+    try:
+        check_output(options.target, force=options.force)
+    except OSError as error:
+        parser.error(str(error))
     logging.disable(logging.WARNING)
     known = json.loads(options.json.read_text()) if options.json and options.json.exists() else []
     rows = [Row(*entry) for entry in known]

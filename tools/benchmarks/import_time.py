@@ -58,9 +58,17 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument('--rounds', type=int, default=10, metavar='N', help='(%(default)s)')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to a file too')
+    parser.add_argument('--force', action='store_true', help='overwrite FILE')
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error('--rounds must be 1 or more')
+    from st_mm.files import check_output, write_atomically
+
+    try:
+        if options.json:
+            check_output(options.json, force=options.force)
+    except OSError as error:
+        parser.error(str(error))
     rows = measure(options.rounds)
     table = Table('import st_mm, over that of', 'ratio', 'goal', 'st_mm', 'the other')
     for row in rows:
@@ -68,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         table.add_row(row['base'], *figures, f'{row["seconds"]:.2f} s')
     Console().print(table)
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1))
+        write_atomically(options.json, (json.dumps(rows, indent=1) + '\n').encode())
     return 0
 
 

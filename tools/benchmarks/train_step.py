@@ -71,6 +71,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help='measure these alone: ' + ', '.join(NAMES),
     )  # fmt: skip
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to a file too')
+    parser.add_argument('--force', action='store_true', help='overwrite FILE')
     options = parser.parse_args(arguments)
     if not options.config.is_file():
         parser.error(f'--config: there is no file {options.config}')
@@ -129,10 +130,16 @@ def main() -> int:
     import torch
 
     import st_mm  # noqa: F401 - the runtime fixes, before any mm library is imported
-    from st_mm.files import write_atomically
+    from st_mm.files import check_output, write_atomically
 
     if options.device == 'cuda' and not torch.cuda.is_available():
         print('error: --device cuda, but torch sees no GPU', file=sys.stderr)
+        return 2
+    try:
+        if options.json:
+            check_output(options.json, [options.config], options.force)
+    except OSError as error:
+        print(f'error: {error}', file=sys.stderr)
         return 2
     console = Console() if sys.stdout.isatty() else Console(width=120)
     with tempfile.TemporaryDirectory() as work_dir:

@@ -20,7 +20,6 @@ def add(commands: argparse._SubParsersAction) -> None:
         extract,
         examples=[
             'extract work_dirs/NAME/epoch_430.pth ticket.pth',
-            'extract work_dirs/NAME/epoch_430.pth ticket.pth --force',
         ],
         note='To go on with a training, keep its own checkpoint: the slim one has no optimizer.',
         help='a slim file: weights, masks and config, without optimizer and schedulers',
@@ -33,7 +32,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def extract(options: argparse.Namespace, console: Console) -> None:
     """Write the slim file and print both sizes."""
-    check_output(options.target, force=options.force)  # a file may be slimmed in place
+    check_output(options.target, [options.source], options.force)
     checkpoint = load_checkpoint(options.source)
     before = options.source.stat().st_size
     ticket, weights = read_record(checkpoint, options.source), plain_state(checkpoint)
