@@ -8,13 +8,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from st_mm.hooks.event_lines import counted
 from st_mm.ticket import Ticket
 
 from .checkpoints import Facts
 from .compare import Comparison, Overlap
 from .numbers import scaled
 from .report import BlockRow, Cost, LayerRow, TicketReport, Totals
-from .wording import counted, describe_events, describe_schedule
+from .wording import describe_events, describe_schedule
 
 DEAD = '✗'
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from st_mm.hooks.event_lines import counted
+
 
 def describe_schedule(config: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Describe the hooks of a ticket record in words, a line each.
@@ -102,11 +104,6 @@ def describe_events(events: list[dict[str, Any]]) -> str:
     if freed:
         parts.append(counted(freed, 'reactivation'))
     return ', '.join(parts) or 'none yet'
-
-
-def counted(number: int, noun: str) -> str:
-    """Write how many there are: ``'1 epoch'``, ``'2 epochs'``."""
-    return f'{number:,} {noun}' + ('' if number == 1 else 's')
 
 
 def _percent(share: float) -> str:

@@ -21,11 +21,11 @@ def search_line(
         return f'search at {when}: no dead units'
     if saved < least:
         return (
-            f'search at {when}: {_count(found, "dead unit")} found, but not removed: '
+            f'search at {when}: {counted(found, "dead unit")} found, but not removed: '
             f'{saved:,.0f} MACs are fewer than min_macs_drop, {least:,.10g}'
         )
     return (
-        f'search at {when}: {_count(found, "dead unit")} removed, {saved:,.0f} MACs; '
+        f'search at {when}: {counted(found, "dead unit")} removed, {saved:,.0f} MACs; '
         f'{units:,} units, {macs:,} MACs stay'
     )
 
@@ -42,13 +42,14 @@ def refit_line(when: object, ratio: float, density: float, flips: int, iou: floa
 
 def reactivate_line(when: object, freed: int, density: float) -> str:
     """Say how many masked weights were set free."""
-    return f'reactivate at {when}: {_count(freed, "weight")} set free, density {density:.4f}'
+    return f'reactivate at {when}: {counted(freed, "weight")} set free, density {density:.4f}'
 
 
 def _masks(ratio: float, density: float, flips: int, iou: float) -> str:
-    changed = f'{_count(flips, "mask")} changed' if flips else 'no mask changed'
+    changed = f'{counted(flips, "mask")} changed' if flips else 'no mask changed'
     return f'to a ratio of {ratio:g}: density {density:.4f}, {changed} (IoU {iou:.3f})'
 
 
-def _count(number: int, name: str) -> str:
-    return f'{number:,} {name}' if number == 1 else f'{number:,} {name}s'
+def counted(number: int, noun: str) -> str:
+    """Write how many there are: ``'1 epoch'``, ``'2 epochs'``."""
+    return f'{number:,} {noun}' + ('' if number == 1 else 's')

@@ -1,4 +1,4 @@
-"""A config of norms or of an initialization that is none is refused where it is given."""
+"""What is not a config of norms, or of an initialization, is refused where it is given."""
 
 from typing import Any
 
