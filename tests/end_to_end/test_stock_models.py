@@ -3,7 +3,6 @@
 A few run always, all of them by ``make networks``.
 """
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +25,7 @@ from st_mm.trainable import unit_parameters
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from ticket_of_stock import HOOKS, Stock, go_through, hooks_for
+from ticket_of_stock import Stock, cases, go_through, hooks_for
 
 PIXELS = 64
 PICTURE = dict(mean=[127.5] * 3, std=[64.0] * 3)
@@ -245,20 +244,8 @@ def features(model: BaseModel, batch: Any) -> Any:
     return model(views[0], mode='tensor')
 
 
-CASES = [
-    pytest.param(name, what, marks=[] if (name, what) in ALWAYS else [long])
-    for long in [
-        pytest.mark.skipif(
-            not os.environ.get('ST_MM_ALL_NETWORKS'), reason='long: `make networks` runs it'
-        )
-    ]
-    for name in MODELS_OF_THEIRS
-    for what in HOOKS
-]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(('name', 'what'), CASES)
+@pytest.mark.parametrize(('name', 'what'), cases(MODELS_OF_THEIRS, ALWAYS))
 def test_a_model(name, what, tmp_path) -> None:
     hooks = hooks_for(what, (3, PIXELS, PIXELS))
     if what != 'prune' and not unit_parameters(build(name)):

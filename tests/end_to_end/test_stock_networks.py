@@ -3,7 +3,6 @@
 They have one linear layer on the pooled outputs. Two run always, all of them by ``make networks``.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from st_mm.units import find_owners
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from ticket_of_stock import HOOKS, Stock, go_through, hooks_for
+from ticket_of_stock import Stock, cases, go_through, hooks_for
 
 SMALL: dict[str, Any] = dict(base_channels=8, stem_channels=8)
 SWIN = dict(embed_dims=12, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2])
@@ -121,20 +120,8 @@ def stock(name: str) -> Stock:
     return Stock(lambda: Classifier(name), pictures, lambda batch: (torch.stack(batch),))
 
 
-CASES = [
-    pytest.param(name, what, marks=[] if (name, what) in ALWAYS else [long])
-    for long in [
-        pytest.mark.skipif(
-            not os.environ.get('ST_MM_ALL_NETWORKS'), reason='long: `make networks` runs it'
-        )
-    ]
-    for name in NETWORKS
-    for what in HOOKS
-]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(('name', 'what'), CASES)
+@pytest.mark.parametrize(('name', 'what'), cases(NETWORKS, ALWAYS))
 def test_a_backbone(name, what, tmp_path) -> None:
     if what != 'prune' and not find_owners(Classifier(name)):
         pytest.skip('no search units')

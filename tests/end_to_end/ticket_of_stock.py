@@ -5,8 +5,9 @@ file and the live model predict the same.
 """
 
 import copy
+import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,18 @@ import ticket
 
 HOOKS = ('prune', 'search', 'both')
 Predict = Callable[[BaseModel, Any], Any]
+
+
+def cases(names: Iterable[str], always: Collection[tuple[str, str]]) -> list[Any]:
+    """Every network with every choice of hooks; most of them run in the long form alone."""
+    long = pytest.mark.skipif(
+        not os.environ.get('ST_MM_ALL_NETWORKS'), reason='long: `make networks` runs it'
+    )
+    return [
+        pytest.param(name, what, marks=[] if (name, what) in always else [long])
+        for name in names
+        for what in HOOKS
+    ]
 
 
 def hooks_for(what: str, shape: Sequence[int], **prune: Any) -> list[dict[str, Any]]:
