@@ -51,13 +51,26 @@ def test_every_row_is_a_config(dataset: str) -> None:
         schedules = [schedule.total_steps for schedule in config.param_scheduler]
         assert schedules == ([training.epochs] if training.epochs else [])
         source = config.get('load_from') or (init and init.checkpoint)
+        if 'short' not in training.name:
+            after = retrain if 'retrain' in training.name or init else 0
+            assert training.epochs == (after if source else search)
         if source is None:
-            assert training.epochs == search
             continue
-        expected = retrain if 'retrain' in training.name or init else 0
-        assert training.epochs == expected
         # where the config itself looks is where the tool puts it
         assert source == str(work_dir / training.parent.ticket.relative_to('work'))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('dataset', EPOCHS)
+def test_rows_of_transfer_cost_the_same_on_the_target(dataset: str) -> None:
+    plan = plan_of(ABLATIONS / dataset / 'transfer.py', 0.9)
+    _, budget = EPOCHS[dataset]
+    for row in plan.rows:
+        chain = [training := row.training]
+        while training := training.parent:
+            chain.append(training)
+        there = [link.epochs for link in chain if link.config.stem != 'transfer-source']
+        assert sum(there) == budget, row.label
 
 
 def check_hooks(name: str, hooks: dict) -> None:
@@ -74,7 +87,7 @@ def check_hooks(name: str, hooks: dict) -> None:
     elif name == 'transfer-source':
         assert set(hooks) == {'EMAHook', 'SearchHook', 'ProgressivePruneHook', 'ReactivateHook'}
         assert hooks['ProgressivePruneHook'].ratio == 0.7
-    elif name != 'search':
+    elif first != 'search':
         prune = hooks['ProgressivePruneHook']
         assert (prune.ratio, prune.get('step')) == (0.7, 1 if name == 'two-in-one' else None)
         on = {'pp-irp': 'prune', 'pp-irs': 'search'}.get(name)
