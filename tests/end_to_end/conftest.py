@@ -1,5 +1,6 @@
-"""Two trainings that end alike."""
+"""Two trainings that end alike, and tickets that others start from."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import torch
 
 from st_mm.hooks.run_state import LATENT
 from st_mm.ticket import KEY, load_checkpoint
+
+sys.path.insert(0, str(Path(__file__).parent))  # what tests share stands beside them
+
+from transfer_source import SOURCES, draw
 
 
 def _assert_same(ours: object, theirs: object, where: str) -> None:
@@ -41,3 +46,9 @@ def assert_same_end() -> Callable[[Path, Path], None]:
             _assert_same(ended['meta'][entry], expected['meta'][entry], entry)
 
     return compare
+
+
+@pytest.fixture(scope='session')
+def tickets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Searched and pruned classifiers, with what their trainings began with."""
+    return {name: draw(name, tmp_path_factory.mktemp(name) / 'run') for name in SOURCES}

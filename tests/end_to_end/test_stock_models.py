@@ -3,9 +3,7 @@
 A few run always, all of them by ``make networks``.
 """
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,12 +18,9 @@ from mmengine.structures import PixelData
 from mmpose.testing import get_packed_inputs
 from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
+from ticket_of_stock import Stock, cases, go_through, hooks_for
 
 from st_mm.trainable import unit_parameters
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from ticket_of_stock import Stock, cases, go_through, hooks_for
 
 PIXELS = 64
 PICTURE = dict(mean=[127.5] * 3, std=[64.0] * 3)

@@ -3,21 +3,16 @@
 They have one linear layer on the pooled outputs. Two run always, all of them by ``make networks``.
 """
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
+from ticket_of_stock import Stock, cases, go_through, hooks_for
 from torch import Tensor, nn
 
 from st_mm.units import find_owners
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from ticket_of_stock import Stock, cases, go_through, hooks_for
 
 SMALL: dict[str, Any] = dict(base_channels=8, stem_channels=8)
 SWIN = dict(embed_dims=12, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2])
