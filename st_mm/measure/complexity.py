@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
-from torch.utils.flop_counter import FlopCounterMode
 
 from st_mm.measure.tracing import run_on_shapes
 
@@ -67,6 +66,9 @@ def count_macs(model: nn.Module, input_shape: Sequence[int]) -> Macs:
         ValueError: If the model cannot take a picture of that shape.
         RuntimeError: If convolutions or linear layers run, and torch counts nothing.
     """
+    # half of what `import st_mm` would take, if it were imported at the top
+    from torch.utils.flop_counter import FlopCounterMode
+
     # torch finds the modules by itself from 2.4 on, and warns there where it is told
     finds_modules = importlib.util.find_spec('torch.utils.module_tracker') is not None
     counter = FlopCounterMode(None if finds_modules else model, display=False)
