@@ -128,6 +128,15 @@ def test_runner_builds(path: Path, tmp_path: Path) -> None:
             METRICS.build({**metric, **({'ann_file': None} if 'ann_file' in metric else {})})
 
 
+def test_configs_of_pose_say_what_inferencers_ask_for() -> None:
+    configs = [config for config in map(read, CONFIGS) if config.default_scope == 'mmpose']
+    assert len(configs) > 5
+    for config in configs:
+        dataset = config.train_dataloader.dataset
+        assert config.dataset_type == dataset.type, config.filename
+        assert config.data_mode == dataset.get('data_mode', 'topdown') == 'topdown'
+
+
 @pytest.mark.parametrize('path', OF_RECIPES, ids=str)
 def test_recipe(path: Path) -> None:
     config = read(path)

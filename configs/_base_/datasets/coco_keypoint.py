@@ -1,5 +1,7 @@
 # COCO keypoint, top-down at 256x192: 8 GPUs x 48 persons, as the paper's batch of 384. Validation
 # and test take the usual detected boxes.
+dataset_type = 'CocoDataset'  # this and data_mode are for mmpose's inferencers
+data_mode = 'topdown'
 data_root = 'data/coco/'
 codec = dict(type='MSRAHeatmap', input_size=(192, 256), heatmap_size=(48, 64), sigma=2)
 train_pipeline = [

@@ -1,6 +1,7 @@
 # The pictures of lspet_coco17.py with the 14 joints of AI Challenger, which are those of LSP.
 _base_ = './lspet_coco17.py'
 
+dataset_type = 'AicDataset'
 val_annotations = 'annotations/lspet_val_aic14.json'
 train_dataloader = dict(
     dataset=dict(type='AicDataset', ann_file='annotations/lspet_train_aic14.json')

@@ -1,5 +1,7 @@
 # LSP Extended, 1,400 single people to train on and 350 to validate, as COCO's 17 keypoints: LSP has
 # 12 of them, the five of the face have v = 0.
+dataset_type = 'CocoDataset'  # this and data_mode are for mmpose's inferencers
+data_mode = 'topdown'
 data_root = 'data/lspet/'
 codec = dict(type='MSRAHeatmap', input_size=(96, 96), heatmap_size=(24, 24), sigma=1.5)
 train_pipeline = [

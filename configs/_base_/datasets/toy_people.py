@@ -1,4 +1,6 @@
 # Drawn people in COCO's keypoint format; `make_toy_data.py people` in tools/ draws them.
+dataset_type = 'CocoDataset'  # this and data_mode are for mmpose's inferencers
+data_mode = 'topdown'
 data_root = 'data/toy_people/'
 codec = dict(type='MSRAHeatmap', input_size=(64, 96), heatmap_size=(16, 24), sigma=1.5)
 train_pipeline = [
