@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from st_mm.hooks.event_lines import counted
+from st_mm.hooks.event_lines import LABELS, counted
 
 
 def describe_schedule(config: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -22,6 +22,9 @@ def describe_schedule(config: Mapping[str, Mapping[str, Any]]) -> list[str]:
             f'{search["threshold"]:g} go; rho {search["rho"]:g}, '
             f'rising over {search["warmup"]:g} {_unit(search)}s'
         )
+        if target := search.get('target'):
+            amounts = (f'{LABELS[n]} of {_target(value)}' for n, value in target.items())
+            lines.append(f'towards {" and ".join(amounts)}')
     for hook in ('ProgressivePruneHook', 'PruneHook'):
         if prune := config.get(hook):
             lines.append(describe_prune(prune))
@@ -108,6 +111,10 @@ def describe_events(events: list[dict[str, Any]]) -> str:
 
 def _percent(share: float) -> str:
     return f'{100 * share:g}%'
+
+
+def _target(value: float | str) -> str:
+    return f'{value} of those at the start' if isinstance(value, str) else f'{value:,.10g}'
 
 
 def _times(hook: Mapping[str, Any]) -> str:

@@ -1,5 +1,9 @@
 """What the log says of an event, a line each."""
 
+from collections.abc import Mapping
+
+LABELS = dict(macs='MACs', params='parameters')
+
 
 def search_line(
     when: object, found: int, saved: float, least: float, units: float, macs: float
@@ -28,6 +32,22 @@ def search_line(
         f'search at {when}: {counted(found, "dead unit")} removed, {saved:,.0f} MACs; '
         f'{units:,} units, {macs:,} MACs stay'
     )
+
+
+def course_line(excess: float, pull: float, limits: Mapping[str, float]) -> str:
+    """Say how far a search is from its target.
+
+    Args:
+        excess (float): By which share of the target the network is above it.
+        pull (float): By what rho is multiplied from now on; 0 at the target.
+        limits (Mapping[str, float]): The target, by resource.
+
+    Returns:
+        str: The end of a line.
+    """
+    target = ' and '.join(f'{value:,.0f} {LABELS[name]}' for name, value in limits.items())
+    there = f'; target of {target}: {100 * excess:+.1f} %'
+    return f'{there}, the penalty rests' if not pull else f'{there}, rho times {pull:.3g}'
 
 
 def prune_line(when: object, ratio: float, density: float, flips: int, iou: float) -> str:

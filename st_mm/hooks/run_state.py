@@ -1,6 +1,7 @@
 """What the hooks of one run share: the ticket so far, its masks, and the latest events."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
@@ -122,9 +123,24 @@ class RunState:
             rewrap(runner)
         return cuts
 
-    def note(self, runner: Runner, moment: Moment, kind: str, **figures: float) -> None:
-        """Put an event into the record and its figures into the log, for every backend."""
-        self.ticket.events.append(dict(kind=kind, unit=moment.unit, t=moment.t, **figures))
+    def note(
+        self,
+        runner: Runner,
+        moment: Moment,
+        kind: str,
+        kept: Mapping[str, float] = {},
+        **figures: float,
+    ) -> None:
+        """Put an event into the record and its figures into the log, for every backend.
+
+        Args:
+            runner (Runner): The run.
+            moment (Moment): When.
+            kind (str): What happened.
+            kept (Mapping[str, float]): Figures for the record alone. Defaults to none.
+            **figures (float): Figures by name.
+        """
+        self.ticket.events.append(dict(kind=kind, unit=moment.unit, t=moment.t, **figures, **kept))
         scalars = {f'{kind}/{name}': value for name, value in figures.items()}
         log_scalars(runner, scalars)
         log_event(runner, scalars, moment.iteration)

@@ -1,6 +1,6 @@
 """SearchHook: when units are penalized and removed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.registry import HOOKS
@@ -10,6 +10,7 @@ from torch import Tensor
 from st_mm.arguments import integer, number, picture
 from st_mm.measure import count_macs
 from st_mm.search import (
+    Budget,
     PenaltyGradient,
     count_units,
     dead_units,
@@ -33,6 +34,7 @@ from .run_state import (
     optim_wrapper,
 )
 from .ticket_hook import TicketHook
+from .way_to_target import WayToTarget
 
 
 @HOOKS.register_module()
@@ -72,6 +74,7 @@ class SearchHook(TicketHook):
         min_macs_drop: float = 1e6,
         input_shape: Sequence[int] = (3, 512, 1024),
         calibration_batches: int = 10,
+        target: Mapping[str, float | str] | None = None,
         by_epoch: bool = True,
     ) -> None:
         super().__init__(by_epoch)
@@ -82,11 +85,17 @@ class SearchHook(TicketHook):
         self.min_macs_drop = number('min_macs_drop', min_macs_drop, least=0)
         self.input_shape = picture('input_shape', input_shape)
         self.calibration_batches = integer('calibration_batches', calibration_batches, 0)
+        self.budget = None if target is None else Budget(target)
+        if self.budget and not self.rho:
+            raise ValueError('target needs a rho above 0, which it multiplies')
+        self.way: WayToTarget | None = None
 
     def config(self) -> dict[str, Any]:
         """Return the arguments of the hook, for the ticket record."""
         names = ('interval', 'rho', 'warmup', 'threshold', 'min_macs_drop', 'calibration_batches')
         arguments = {name: getattr(self, name) for name in names}
+        if self.budget:
+            arguments['target'] = dict(self.budget.target)
         return {**super().config(), **arguments, 'input_shape': list(self.input_shape)}
 
     def before_train(self, runner: Runner) -> None:
@@ -125,6 +134,9 @@ class SearchHook(TicketHook):
                 f'none of the {count_units(self.every_owner):,} search units trains now: they are '
                 'searched once they do'
             )
+        if self.budget:
+            owners = self.owners or self.every_owner
+            self.way = WayToTarget(runner, self.budget, owners, self.sizes, self.input_shape)
         figures = self._figures(runner)
         log_scalars(runner, {f'search/{name}': value for name, value in figures.items()})
 
@@ -139,6 +151,10 @@ class SearchHook(TicketHook):
             scale = next(iter(self.owners.values())).unit_bn.weight
             strength = scaler.scale(scale.new_full((), strength))
         self.penalty.strength = strength
+        if self.way:
+            self.penalty.longest = self.way.longest(
+                self.wrapper, self.owners, self._interval(runner)
+            )
 
     def step(self, runner: Runner, moment: Moment) -> None:
         """Remove the dead units, if a step is due and saves enough."""
@@ -146,20 +162,24 @@ class SearchHook(TicketHook):
             return
         self._follow(runner)
         dead = self._dead(runner, last=moment.t == self.total(runner))
+        dead, saved, least = self._chosen(runner, dead)
         count = sum(int(mask.sum()) for mask in dead.values())
-        saved = saved_macs(self.owners, dead, self.sizes)
         state = RunState.of(runner)
-        taken = count > 0 and saved >= self.min_macs_drop
+        taken = count > 0 and saved >= least
         if taken:
             state.shrink(runner, dead, moment)
             self.costs = unit_costs(self.owners, self.sizes)
             self.penalty.update(self.costs)
             state.calibration_batches = max(state.calibration_batches, self.calibration_batches)
+        if self.way:
+            self.way.advance(runner, moment.t, self.warmup, self.total(runner))
         figures = self._figures(runner)
-        state.note(runner, moment, 'search', removed=count if taken else 0, **figures)
-        runner.logger.info(
-            search_line(moment, count, saved, self.min_macs_drop, figures['units'], figures['macs'])
-        )
+        kept = self.way.figures() if self.way else {}
+        state.note(runner, moment, 'search', kept, removed=count if taken else 0, **figures)
+        line = search_line(moment, count, saved, least, figures['units'], figures['macs'])
+        runner.logger.info(line + (self.way.line(runner) if self.way else ''))
+        if self.way and moment.t + self.interval > self.total(runner):
+            self.way.arrive(runner, self.owners, self.threshold)
 
     def _dead(self, runner: Runner, last: bool) -> dict[str, Tensor]:
         """Mark the units dead in live weights and EMA; at the end of training, in the EMA."""
@@ -176,11 +196,25 @@ class SearchHook(TicketHook):
             self.costs = unit_costs(self.owners, self.sizes)
             self.penalty.update(self.costs)
 
+    def _chosen(
+        self, runner: Runner, dead: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], float, float]:
+        """Choose which dead units go, their MACs, and how many MACs make a step worth it."""
+        if self.way:
+            dead = self.way.allowed(runner, self.owners, dead)
+        saved = saved_macs(self.owners, dead, self.sizes)
+        return dead, saved, 0 if self.way and self.way.met else self.min_macs_drop
+
     def _rho(self, runner: Runner) -> float:
         done = runner.iter
         if self.by_epoch:
             done /= len(runner.train_dataloader)
-        return self.rho * ramp(done, self.warmup)
+        pull = self.way.pull if self.way else 1.0
+        return self.rho * pull * ramp(done, self.warmup)
+
+    def _interval(self, runner: Runner) -> int:
+        """Iterations between two steps."""
+        return self.interval * (len(runner.train_dataloader) if self.by_epoch else 1)
 
     def _figures(self, runner: Runner) -> dict[str, float]:
         return dict(

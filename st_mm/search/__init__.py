@@ -6,6 +6,7 @@ from typing import Any
 import st_mm.calibration
 from st_mm.units import find_owners
 
+from .budget import REACHED, Budget, Course
 from .importance import (
     count_units,
     dead_units,
@@ -16,11 +17,16 @@ from .importance import (
     units_macs,
 )
 from .penalty import PenaltyGradient, penalty, ramp
+from .savings import Savings
 from .shrink import Cut, shrink
 
 __all__ = [
+    'REACHED',
+    'Budget',
+    'Course',
     'Cut',
     'PenaltyGradient',
+    'Savings',
     'count_units',
     'dead_units',
     'find_owners',

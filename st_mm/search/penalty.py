@@ -53,10 +53,16 @@ class PenaltyGradient:
     Attributes:
         strength (float | Tensor): rho, scaled as the loss is scaled (accumulation, AMP). A scalar
             tensor stays on its device. Starts at 0.
+        longest (Mapping[str, tuple[float | Tensor, float]]): By owner, how far one step may take a
+            scale: the gradient that would bring a scale of 1 to zero, and the largest part of that.
+            Where given, the penalty neither pushes a scale through zero nor takes more than that
+            part at once, so that a strong pull does not make scales oscillate. Starts empty: no
+            limit.
     """
 
     def __init__(self, owners: Mapping[str, UnitOwner], costs: Mapping[str, Tensor]) -> None:
         self.strength: float | Tensor = 0.0
+        self.longest: Mapping[str, tuple[float | Tensor, float]] = {}
         self._owners = owners
         self._handles: dict[str, RemovableHandle] = {}
         self.update(costs)
@@ -91,6 +97,10 @@ class PenaltyGradient:
 
         def add(gradient: Tensor) -> Tensor:
             cost, sign, strength = self._costs[name], scale.detach().sign(), self.strength
+            if name in self.longest:
+                whole, most = self.longest[name]
+                limit = scale.detach().abs().clamp(max=most) * whole
+                return gradient.addcmul(torch.minimum(cost * strength, limit), sign)
             if isinstance(strength, Tensor):
                 return gradient.addcmul(cost * sign, strength)
             return gradient.addcmul(cost, sign, value=strength) if strength else gradient

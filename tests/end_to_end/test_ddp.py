@@ -188,19 +188,23 @@ def _assert_close(ours: dict[str, Tensor], theirs: dict[str, Tensor], where: str
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ('update_buffers', 'killed'),
-    [(True, None), (False, BRANCH)],
-    ids=['EMA of buffers', 'a branch dies'],
+    ('update_buffers', 'killed', 'target'),
+    [(True, None, dict(macs='80%')), (False, BRANCH, None)],
+    ids=['EMA of buffers, a target', 'a branch dies'],
 )
 def test_ranks_equal_one_process(
-    update_buffers: bool, killed: str | None, tiny_config: Callable[..., Config], tmp_path: Path
+    update_buffers: bool,
+    killed: str | None,
+    target: dict | None,
+    tiny_config: Callable[..., Config],
+    tmp_path: Path,
 ) -> None:
     work_dirs = tmp_path / 'one', tmp_path / 'ranks'
     for work_dir in work_dirs:
         config = tiny_config(
             work_dir,
             ema=dict(update_buffers=update_buffers),
-            search=dict(interval=EVENT, warmup=2),
+            search=dict(interval=EVENT, warmup=2, target=target),
             prune=dict(interval=EVENT // 2, step=0.45, end=EVENT),
             train_cfg=dict(max_epochs=END, val_interval=END + 1),
             default_hooks=dict(checkpoint=dict(interval=EVENT)),

@@ -1,0 +1,141 @@
+"""How a search comes to its target: what it asks of the running network, and what it says."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from torch import Tensor
+
+from st_mm.measure import count_macs
+from st_mm.search import REACHED, Budget, Course, Savings, count_units, importance
+from st_mm.units import UnitOwner
+
+from .event_lines import course_line
+from .run_state import RunState, bare_model
+
+Owners = Mapping[str, UnitOwner]
+
+
+class WayToTarget:
+    """The :class:`~st_mm.search.Course` of a running search, begun or resumed.
+
+    Args:
+        runner (Runner): The run.
+        budget (Budget): The target.
+        owners (Mapping[str, UnitOwner]): The owners of the units that may go.
+        sizes (Mapping[str, tuple[int, int]]): Input size per owner.
+        input_shape (Sequence[int]): (channels, height, width) at which MACs are counted.
+
+    Raises:
+        ValueError: If the network is smaller than the target, or stays larger without any unit.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        budget: Budget,
+        owners: Owners,
+        sizes: Mapping[str, tuple[int, int]],
+        input_shape: Sequence[int],
+    ) -> None:
+        self._sizes, self._input_shape = sizes, input_shape
+        events = RunState.of(runner).ticket.events
+        last = next((e for e in reversed(events) if e['kind'] == 'search' and 'pull' in e), None)
+        now = self._now(runner)
+        start = {name: last[f'start_{name}'] for name in now} if last else now
+        limits = budget.limits(start)
+        self._course = Course(limits, start, last['pull'] if last else 1.0)
+        most = self._savings(runner, owners).most()
+        for name, limit in limits.items():
+            if (floor := now[name] - most[name]) > limit * (1 + REACHED):
+                raise ValueError(
+                    f'SearchHook cannot reach its target of {name}={budget.target[name]!r}, '
+                    f'{limit:,.0f}: {floor:,.0f} stay in {type(bare_model(runner)).__name__} '
+                    'without all units that may go'
+                )
+
+    @property
+    def pull(self) -> float:
+        """What rho is multiplied by."""
+        return self._course.pull
+
+    @property
+    def met(self) -> bool:
+        """Whether the target is met, so that the penalty rests."""
+        return not self._course.pull
+
+    def allowed(
+        self, runner: Runner, owners: Owners, dead: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Choose the dead units (bool per owner) that go without leading beyond the target."""
+        return self._course.allowed(self._savings(runner, owners), dead, self._now(runner))
+
+    def advance(self, runner: Runner, done: float, warmup: float, total: float) -> None:
+        """Choose the pull until the next step, after this one."""
+        self._course.advance(self._now(runner), done, warmup, total)
+
+    def longest(
+        self, wrapper: OptimWrapper, owners: Owners, steps: int
+    ) -> dict[str, tuple[float | Tensor, float]]:
+        """Compute how far the penalty may take the scales in one step, by owner.
+
+        With the strongest pull it takes all iterations between two search steps to bring a scale of
+        1 to zero, and no scale goes through zero: ``|r|`` and ``1 / steps`` times the gradient that
+        SGD makes a step of 1 of, from :class:`~st_mm.search.PenaltyGradient`.
+
+        Args:
+            wrapper (OptimWrapper): It has the learning rate, and scales the gradients.
+            owners (Mapping[str, UnitOwner]): The owners that take part.
+            steps (int): Iterations between two search steps.
+        """
+        group_of = {
+            parameter: group
+            for group in wrapper.optimizer.param_groups
+            for parameter in group['params']
+        }
+        scaler = getattr(wrapper, 'loss_scaler', None)
+        found = {}
+        for name, owner in owners.items():
+            scale = owner.unit_bn.weight
+            group = group_of[scale]
+            if group['lr']:
+                inertia = group.get('momentum', 0) or group.get('betas', [0])[0]
+                whole = wrapper.scale_loss((1 - inertia) / group['lr'])
+                if scaler:
+                    whole = scaler.scale(scale.new_full((), whole))
+                found[name] = whole, 1 / steps
+        return found
+
+    def figures(self) -> dict[str, float]:
+        """What the record has to keep for a resume."""
+        start = {f'start_{name}': value for name, value in self._course.start.items()}
+        return dict(pull=self.pull, **start)
+
+    def line(self, runner: Runner) -> str:
+        """Say where the search is, as the end of a line of the log."""
+        excess = self._course.excess(self._now(runner))
+        return course_line(excess, self.pull, self._course.limits)
+
+    def arrive(self, runner: Runner, owners: Owners, threshold: float) -> None:
+        """Say why the last step has not reached the target, if so."""
+        excess = self._course.excess(self._now(runner))
+        if excess <= REACHED:
+            return
+        scores = [importance(owner) for owner in owners.values()]
+        least = float(torch.cat(scores).min()) if scores else float('nan')
+        runner.logger.warning(
+            f'the search ends {100 * excess:.1f} % above its target: {count_units(owners):,} units '
+            f'are left, the least important one with a scale of {least:.2g}, while those of at '
+            f'most threshold={threshold:g} go; rho was multiplied by {self.pull:.3g} in the end. '
+            'Train longer, search more often (interval), or raise rho or threshold'
+        )
+
+    def _savings(self, runner: Runner, owners: Owners) -> Savings:
+        shapes = {name: p.shape for name, p in bare_model(runner).named_parameters()}
+        return Savings(owners, self._sizes, shapes)
+
+    def _now(self, runner: Runner) -> dict[str, float]:
+        model = bare_model(runner)
+        params = sum(parameter.numel() for parameter in model.parameters())
+        return dict(macs=count_macs(model, self._input_shape).dense, params=params)

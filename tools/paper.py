@@ -1,0 +1,135 @@
+"""Write docs/paper.md: every table and figure of the paper, its commands, and what they gave here.
+
+python tools/paper.py
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from matrix import results
+from matrix.training import ROOT
+from paper_sections import SECTIONS, Section
+from rich.console import Console
+
+from st_mm.analysis.metrics import task_metrics
+from st_mm.analysis.paper import RESULTS, Result
+from st_mm.analysis.table import Table
+from st_mm.analysis.tradeoff import tradeoff_table
+from st_mm.command_line import exit_code
+from st_mm.files import write_atomically
+
+PAGE = ROOT / 'docs' / 'paper.md'
+RESULTS_FOLDER = ROOT / 'results'
+READING = 'reading.md'  # beside results.json: what a person reads in them
+INTRODUCTION = """\
+# The paper's tables and figures
+
+Every table and figure of the paper (arXiv 2207.03677): what it shows, the command of the published
+recipe, that on small data, and what came out here beside what the paper reports.
+`python tools/paper.py` writes this page from the files in `results/` and from the paper's figures
+in `st_mm/analysis/paper.py`; a test compares them.
+
+Here is no machine for the published recipes: they have not been trained to the end. Small data are
+CamVid, Tiny-ImageNet-20 and LSP Extended, which anyone can have, and drawn sets. Their scores
+cannot be compared with the paper's as numbers; their order can.
+"""
+
+
+def page() -> str:
+    """Write the page as Markdown."""
+    return '\n'.join([INTRODUCTION, *map(_section, SECTIONS)])
+
+
+def _section(section: Section) -> str:
+    parts = [f'## {section.name}', section.shows]
+    for title, commands in (('Published recipe', section.published), ('Small data', section.small)):
+        lines = '\n'.join(commands) if commands else ''
+        parts.append(f'{title}:\n\n```shell\n{lines}\n```' if lines else f'{title}: none yet.')
+    found = [_matrix(RESULTS_FOLDER / name) for name in section.results]
+    parts += [text for text in found if text] or ['Here: not run.' + section.instead]
+    if section.tables:
+        parts.append(_paper(section.tables))
+    return '\n\n'.join(parts) + '\n'
+
+
+def _matrix(folder: Path) -> str:
+    """What one matrix gave here; empty if it has not been run."""
+    file = folder / results.NAME
+    if not file.is_file():
+        return ''
+    measured = results.read(file)
+    points = results.points(measured)
+    names = {name for point in points for name in point.scores}
+    table = tradeoff_table(points, task_metrics(names, measured['metric']))
+    where = folder.relative_to(ROOT)
+    reading = (folder / READING).read_text(encoding='utf-8').strip()
+    return '\n\n'.join(
+        [
+            f'Here, `{measured["matrix"]}`: {results.summary(measured)}.',
+            table.markdown().strip(),
+            f'![scores over nonzero MACs](../{where}/tradeoff.png)',
+            reading,
+        ]
+    )
+
+
+def _paper(tables: tuple[int, ...]) -> str:
+    """The paper's own lines of some tables."""
+    return '\n\n'.join(
+        f'The paper, Table {number}:\n\n{_lines(number).markdown().strip()}' for number in tables
+    )
+
+
+def _lines(number: int) -> Table:
+    lines = [result for result in RESULTS if result.table == number]
+    names = list(dict.fromkeys(name for line in lines for name in line.scores))
+    rows = tuple(
+        (
+            line.dataset,
+            line.method + (f', ticket of {line.origin}' if line.origin else ''),
+            '' if line.ratio is None else f'{line.ratio:g}',
+            *(_figure(line, name) for name in names),
+        )
+        for line in lines
+    )
+    return Table(('data', 'method', 'p', *names), rows, text=frozenset({0, 1}))
+
+
+def _figure(line: Result, name: str) -> str:
+    return f'{line.scores[name]:g}' if name in line.scores else ''
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description='Write docs/paper.md from the files in results/. A matrix comes in when its '
+        'results.json, tradeoff.png and reading.md stand in results/DATASET/MATRIX.',
+        epilog='Exit codes: 0 done, 1 with --check the page is not up to date, 2 wrong arguments.',
+    )
+    parser.add_argument(
+        '--check', action='store_true', help='write nothing; fail if the page is another'
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    options = parse()
+    console = Console(soft_wrap=True)
+    text = page()
+    if options.check:
+        if PAGE.read_text(encoding='utf-8') == text:
+            return 0
+        console.print(f'{PAGE.relative_to(ROOT)} is not what results/ say: run tools/paper.py')
+        return 1
+
+    def write() -> None:
+        write_atomically(PAGE, text.encode())
+        console.print(f'wrote {PAGE.relative_to(ROOT)}')
+
+    return exit_code(write)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""What each table and figure of the paper shows, and the commands that make it."""
+
+from typing import NamedTuple
+
+RUN = 'python tools/run_matrix.py configs/ablations'
+SEEDS = '--seeds 0 1 2'
+REINIT = 'python tools/ticket.py reinit work_dirs/NAME/epoch_430.pth'
+RETRAIN = 'python tools/train.py configs/ablations/cityscapes/pp-irs-retrain.py'
+REWIND = (
+    f'{REINIT} rr.pth --weights random',
+    f'{REINIT} lt.pth --weights work_dirs/NAME/initial.pth',
+    f'{RETRAIN} --cfg-options load_from=lt.pth',
+)
+LATENCY = 'python tools/benchmarks/latency.py work_dirs/NAME'
+
+PAPERS_RATIOS = '--ratio 0.1 0.3 0.5 0.7 0.8 0.9 0.95 0.98'
+
+
+class Section(NamedTuple):
+    """A table or a figure, or some that one command makes.
+
+    Attributes:
+        name (str): Its numbers.
+        shows (str): What it shows.
+        published (tuple[str, ...]): Commands of the published recipes.
+        small (tuple[str, ...]): Commands on small data.
+        results (tuple[str, ...]): Where in ``results/`` their outcome is.
+        tables (tuple[int, ...]): Tables of the paper whose lines are shown beside it.
+        instead (str): What is known where nothing has been run.
+    """
+
+    name: str
+    shows: str
+    published: tuple[str, ...] = ()
+    small: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
+    tables: tuple[int, ...] = ()
+    instead: str = ''
+
+
+SECTIONS = (
+    Section(
+        'Table 1',
+        'Two-in-one training, progressive pruning (PP) and iterative reactivation (IR) one after '
+        'the other, beside first searching and then pruning (S+P).',
+        (f'{RUN}/cityscapes/ladder.py {SEEDS}',),
+        (f'{RUN}/camvid/ladder.py {SEEDS}', f'{RUN}/toy/ladder.py {SEEDS}'),
+        ('camvid/ladder', 'toy/ladder'),
+        (1,),
+        instead=' One run on the toy streets is in [its README](../configs/ablations/README.md).',
+    ),
+    Section(
+        'Tables 2 and 8, Figure 8',
+        'A ticket of other data, fine-tuned on the target: as it is, with masks at random places '
+        '(RP), with weights that start anew (RR-Init); beside S+P on the target.',
+        (f'{RUN}/cityscapes/transfer.py {SEEDS}',),
+        (f'{RUN}/camvid/transfer.py {SEEDS}', f'{RUN}/toy/transfer.py {SEEDS}'),
+        ('camvid/transfer', 'toy/transfer'),
+        (2, 8),
+    ),
+    Section(
+        'Tables 3 to 6',
+        'SuperTickets beside networks of other authors, on ImageNet, Cityscapes, ADE20K and COCO.',
+        (
+            'mim train mmpretrain configs/imagenet/supertickets-p50_8xb32-350e_imagenet-224x224.py',
+            'mim train mmseg configs/cityscapes/supertickets-p50_8xb4-430e_cityscapes-512x1024.py',
+            'mim train mmseg configs/ade20k/supertickets-p80_8xb8-200e_ade20k-512x512.py',
+            'mim train mmpose configs/coco_keypoint/supertickets-p80_8xb48-210e_coco-256x192.py',
+        ),
+        (
+            'mim train mmpretrain '
+            'configs/tiny_imagenet/supertickets-p90-slim_64b-13e_tiny-imagenet-48x48.py',
+            'mim train mmseg configs/camvid/supertickets-p90-slim_8b-40e_camvid-192x256.py',
+            'mim train mmpose configs/lspet/supertickets-p90-slim_16b-14e_lspet-coco17-96x96.py',
+        ),
+        tables=(3, 4, 5, 6),
+        instead=' The published recipes have not been trained; scores of the small ones are in '
+        '[results](results.md). Other networks have not been trained on small data.',
+    ),
+    Section(
+        'Tables 7 and 9',
+        'A ticket with masks at random places (RP), or trained again from other weights: fresh '
+        'ones (RR-Init), the first of its training (LT-Init), early (ELT-Init) or late ones '
+        '(LLT-Init).',
+        REWIND,
+        REWIND,
+        (),
+        (7, 9),
+    ),
+    Section(
+        'Table 10',
+        'Speed of a ticket on a GPU and on a simulated sparse accelerator, beside other networks.',
+        (f'{LATENCY}/epoch_430.pth --size 512x1024 --stock all',),
+        (f'{LATENCY}/epoch_40.pth --size 512x1024',),
+        tables=(10,),
+        instead=' What was measured on a CPU is in [deployment](deployment.md).',
+    ),
+    Section(
+        'Figures 2 and 3',
+        'Two-in-one training beside S+P by several criteria, over the ratio.',
+        (f'{RUN}/cityscapes/criteria.py {SEEDS} {PAPERS_RATIOS}',),
+        (f'{RUN}/camvid/criteria.py {SEEDS} {PAPERS_RATIOS}',),
+        ('camvid/criteria', 'toy/criteria'),
+    ),
+    Section(
+        'Figures 4 to 6',
+        'SuperTickets and S+P, each without and with retraining, over the ratio.',
+        (f'{RUN}/cityscapes/sweep.py {SEEDS}',),
+        (f'{RUN}/camvid/sweep.py {SEEDS}', f'{RUN}/toy/sweep.py {SEEDS}'),
+        ('camvid/sweep', 'toy/sweep'),
+    ),
+    Section(
+        'Figure 7',
+        'Table 1 over the ratio.',
+        (f'{RUN}/cityscapes/ladder.py {SEEDS} {PAPERS_RATIOS}',),
+        (f'{RUN}/camvid/ladder.py {SEEDS} {PAPERS_RATIOS}',),
+        ('camvid/ladder-ratios',),
+    ),
+    Section(
+        'Figure 9',
+        'The architecture that the search has found: branches, kernels, width.',
+        ('python tools/report.py work_dirs/NAME',),
+        ('python tools/report.py work_dirs/NAME',),
+        instead=' It is drawn on the page that the tool writes about any training.',
+    ),
+    Section(
+        'Figures 10 to 12',
+        'Predictions beside the truth, for segmentation and for poses.',
+        ('python tools/analysis/plot_predictions.py CONFIG work_dirs/NAME/epoch_430.pth',),
+        ('python tools/analysis/plot_predictions.py CONFIG work_dirs/NAME/epoch_40.pth',),
+        instead=' `make demo` draws some of its ticket. Poses are not drawn yet.',
+    ),
+)
