@@ -214,7 +214,8 @@ class SearchHook(TicketHook):
 
     def _interval(self, runner: Runner) -> int:
         """Iterations between two steps."""
-        return self.interval * (len(runner.train_dataloader) if self.by_epoch else 1)
+        steps: int = self.interval
+        return steps * len(runner.train_dataloader) if self.by_epoch else steps
 
     def _figures(self, runner: Runner) -> dict[str, float]:
         return dict(
