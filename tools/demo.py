@@ -87,7 +87,12 @@ def interrupt(*_: object) -> None:
 
 def _short(word: str) -> str:
     """A word as a newcomer would type it."""
-    return 'python' if word == sys.executable else os.path.relpath(word) if '/' in word else word
+    if word == sys.executable:
+        return 'python'
+    try:
+        return os.path.relpath(word) if os.sep in word else word
+    except ValueError:  # on another drive of Windows
+        return word
 
 
 def train(work_dir: Path, epochs: int | None) -> float:

@@ -177,7 +177,7 @@ def build_curves(name: str, runs: Iterable[list[Line]], record: Record | None = 
 def _read_lines(path: Path) -> list[Line]:
     """Read the scalars of one run, without a last line that a kill has cut off."""
     lines: list[Line] = []
-    texts = path.read_text(errors='replace').splitlines()
+    texts = path.read_text(encoding='utf-8', errors='replace').splitlines()
     for number, text in enumerate(texts, 1):
         try:
             line = json.loads(text)

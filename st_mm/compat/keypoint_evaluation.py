@@ -61,7 +61,7 @@ class COCO(coco.COCO):
             COCO: The predictions with ids, boxes and areas.
         """
         if isinstance(results, str):
-            results = json.loads(Path(results).read_text())
+            results = json.loads(Path(results).read_text(encoding='utf-8'))
         if len(results):
             return super().loadRes(results)
         nothing = coco.COCO()

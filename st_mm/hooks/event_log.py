@@ -42,5 +42,5 @@ def log_event(runner: Runner, scalars: dict[str, Any], iteration: int) -> None:
 
 def _append(path: Path, line: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'a') as file:
+    with open(path, 'a', encoding='utf-8') as file:
         file.write(json.dumps(line) + '\n')

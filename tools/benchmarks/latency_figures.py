@@ -63,7 +63,7 @@ def conditions(options: argparse.Namespace, load: tuple[float, float]) -> dict[s
 def processor() -> str:
     """Name the processor, where the system tells it."""
     try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
+        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]

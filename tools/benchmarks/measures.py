@@ -168,7 +168,7 @@ def peak_of(setting: Setting, state: str) -> int:
 
 def resident_peak() -> int:
     """Most bytes that this process has had in memory; ``ru_maxrss`` would start at the parent's."""
-    status = Path('/proc/self/status').read_text()
+    status = Path('/proc/self/status').read_text(encoding='utf-8')
     return int(re.search(r'VmHWM:\s+(\d+) kB', status)[1]) * 1024
 
 

@@ -96,7 +96,7 @@ def machine(cpus: float, visible: str) -> dict[str, Any]:
 
 def _cpu_name() -> str:
     info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.is_file() else []
+    lines = info.read_text(encoding='utf-8').splitlines() if info.is_file() else []
     names = (line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
     return next(names, platform.processor() or platform.machine())
 

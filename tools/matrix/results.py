@@ -100,7 +100,7 @@ def read(path: Path) -> Results:
     """
     if not path.is_file():
         raise FileNotFoundError(f'there is no {path}: run the matrix first')
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_text(encoding='utf-8'))
     if not isinstance(found, dict) or not {'metric', 'rows', 'trainings'} <= found.keys():
         raise ValueError(f'{path} does not hold the results of a matrix: run the matrix again')
     return found

@@ -78,7 +78,7 @@ def build_library(flags: tuple[str, ...] = FLAGS) -> Path:
 def _machine() -> str:
     """The processor, as far as the compiler's code depends on it."""
     try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
+        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
         told = [line for line in lines if line.startswith(('model name', 'flags', 'Features'))]
         return ' '.join(sorted(set(told)))
     except OSError:
