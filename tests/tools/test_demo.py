@@ -1,12 +1,14 @@
 """The demo runs from data to pictures, and a second call trains nothing anew."""
 
 import importlib.util
+import ntpath
 import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -47,6 +49,13 @@ def demo_module():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_a_file_on_another_drive_of_windows_is_named_in_full(monkeypatch) -> None:
+    demo = demo_module()
+    monkeypatch.setattr(demo, 'os', SimpleNamespace(path=ntpath, sep=ntpath.sep))
+    assert demo._short('D:\\demo\\training.png') == 'D:\\demo\\training.png'
+    assert demo._short(ntpath.abspath('demo\\training.png')) == 'demo\\training.png'
 
 
 def test_a_score_by_chance(tmp_path: Path) -> None:
