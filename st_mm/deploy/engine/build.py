@@ -70,8 +70,10 @@ def build_library(flags: tuple[str, ...] = FLAGS) -> Path:
             if not done.returncode:
                 os.replace(built, library)
                 return library
+    said = done.stderr.strip() or f'exit code {done.returncode}'
     raise RuntimeError(
-        f'the C compiler failed on the engine:\n{" ".join(command)}\n{done.stderr.strip()[-2000:]}'
+        f'the C compiler failed on the engine, {compiler}: {said.splitlines()[0]}\n'
+        f'{" ".join(command)}\n{said[-2000:]}'
     )
 
 

@@ -52,7 +52,7 @@ typedef struct {
   int32_t n_numbers, flags[8];
   const float *numbers;
   /* for one size */
-  int32_t H, W, OH, OW, P, L, phase_pitch, row_pitch, slot, pads[2];
+  int32_t H, W, OH, OW, P, L, keeps_rows, phase_pitch, row_pitch, slot, pads[2];
   lerp *vertical, *horizontal; /* per source, pre then post */
 } op;
 typedef struct { int32_t channels, rule[2], first, last, H, W, pitch; int64_t offset; } map;
@@ -247,10 +247,11 @@ static void resize_row(float *out, const float *low, const float *high, float sh
   }
 }
 
-/* The rows of a block's sources at line y, and where they lie. */
+/* The rows of a block's sources at line y, and where they lie. `held` tells which line of its map each
+ * nearest source was last made of: the next line of a map twice as tall has the same. */
 static void find_rows(const st_engine *e, const op *o, const source *sources, int n, const lerp *vertical,
                       const lerp *horizontal, int y, int width, float *resized, float *wide,
-                      const float **table) {
+                      const float **table, int *held) {
   int pitch = (width + ALIGN - 1) / ALIGN * ALIGN;
   for (int i = 0; i < n; i++) {
     const source *s = sources + i;
@@ -262,6 +263,11 @@ static void find_rows(const st_engine *e, const op *o, const source *sources, in
       continue;
     }
     float *rows = resized + (int64_t)s->first * pitch;
+    table[i] = rows;
+    if (s->mode == NEAREST) {
+      if (held[i] == vertical[i].low[y]) continue;
+      held[i] = o->keeps_rows ? vertical[i].low[y] : -1;
+    }
     const float *low = data + vertical[i].low[y] * line, *high = data + vertical[i].high[y] * line;
     for (int k = 0; k < s->count; k++) {
       int64_t at = (int64_t)o->picked[s->first + k] * m->pitch;
@@ -274,23 +280,36 @@ static void find_rows(const st_engine *e, const op *o, const source *sources, in
         resize_row(row, low + at, high + at, vertical[i].share[y], m->W, width, horizontal + i, wide);
       }
     }
-    table[i] = rows;
   }
 }
 
 /* ---- The operations ---- */
 
-static void fill_ring(const st_engine *e, const op *o, scratch *s, int line) {
+/* Zeros where a ring has none of its map's values. Lines write between them and leave them alone. */
+static void clear_ring(const op *o, scratch *s) {
+  int K = o->window[0], step = o->stride[1];
+  memset(s->ring + (int64_t)o->slot * K, 0, sizeof(float) * o->slot); /* what stands around a map */
+  if (step > 1) {
+    memset(s->ring, 0, sizeof(float) * o->slot * K);
+    return;
+  }
+  for (int64_t i = 0; i < (int64_t)K * o->pre.rows; i++) {
+    float *row = s->ring + i * o->row_pitch;
+    for (int x = 0; x < o->L; x++) row[x] = 0;
+    for (int x = o->L + o->W; x < o->row_pitch; x++) row[x] = 0;
+  }
+}
+
+static void fill_ring(const st_engine *e, const op *o, scratch *s, int line, int *held) {
   const float *table[MAX_TABLE];
   int W = o->W, pitch = (W + ALIGN - 1) / ALIGN * ALIGN;
   float *slot = s->ring + (int64_t)(line % o->window[0]) * o->slot;
-  find_rows(e, o, o->pre_sources, o->n_pre, o->vertical, o->horizontal, line, W, s->resized, s->wide, table);
+  find_rows(e, o, o->pre_sources, o->n_pre, o->vertical, o->horizontal, line, W, s->resized, s->wide, table, held);
   if (o->stride[1] == 1) {
     sum_rows(&o->pre, slot + o->L, o->row_pitch, W, table, o->acts, NULL, 0);
-    for (int u = 0; u < o->pre.rows; u++) {
+    for (int u = 0; W < pitch && u < o->pre.rows; u++) { /* vectors reach beyond the map */
       float *row = slot + (int64_t)u * o->row_pitch + o->L;
-      memset(row - o->L, 0, sizeof(float) * o->L);
-      memset(row + W, 0, sizeof(float) * (o->row_pitch - o->L - W));
+      for (int x = W; x < pitch; x++) row[x] = 0;
     }
     return;
   }
@@ -299,11 +318,9 @@ static void fill_ring(const st_engine *e, const op *o, scratch *s, int line) {
   int step = o->stride[1];
   for (int u = 0; u < o->pre.rows; u++) { /* L is a multiple of the stride */
     const float *from = flat + (int64_t)u * pitch;
-    float *row = slot + (int64_t)u * o->row_pitch;
-    memset(row, 0, sizeof(float) * o->row_pitch);
-    row += o->L / step;
+    float *row = slot + (int64_t)u * o->row_pitch + o->L / step;
     if (step == 2) {
-      float *even = row, *odd = row + o->phase_pitch;
+      float *restrict even = row, *restrict odd = row + o->phase_pitch;
       for (int x = 0; x < W / 2; x++) even[x] = from[2 * x], odd[x] = from[2 * x + 1];
       if (W % 2) even[W / 2] = from[W - 1];
     } else {
@@ -319,9 +336,10 @@ static void run_block(const st_engine *e, const op *o, scratch *s, int y0, int y
   int K = o->window[0], filtered_pitch = m->pitch;
   const float *rows[MAX_TABLE], *table[MAX_TABLE];
   const act *last = o->acts;
-  int next = 0;
+  int next = 0, held[2 * MAX_TABLE];
+  for (int i = 0; i < o->n_pre + o->n_post; i++) held[i] = -1;
   if (o->filter.rows) {
-    memset(s->ring + (int64_t)o->slot * K, 0, sizeof(float) * o->slot); /* what stands around a map */
+    clear_ring(o, s);
     next = y0 * o->stride[0] - o->pads[0];
     if (next < 0) next = 0;
   }
@@ -330,7 +348,7 @@ static void run_block(const st_engine *e, const op *o, scratch *s, int y0, int y
       int top = y * o->stride[0] - o->pads[0], end = top + K - 1;
       if (next < top) next = top;
       if (end > o->H - 1) end = o->H - 1;
-      for (; next <= end; next++) fill_ring(e, o, s, next);
+      for (; next <= end; next++) fill_ring(e, o, s, next, held);
       for (int d = 0; d < K; d++) {
         int at = top + d;
         rows[d] = s->ring + (int64_t)(at < 0 || at >= o->H ? K : at % K) * o->slot;
@@ -343,7 +361,7 @@ static void run_block(const st_engine *e, const op *o, scratch *s, int y0, int y
     }
     table[0] = s->filtered;
     find_rows(e, o, o->post_sources, o->n_post, o->vertical + o->n_pre, o->horizontal + o->n_pre, y, o->OW,
-              s->resized, s->wide, table + 1);
+              s->resized, s->wide, table + 1, held + o->n_pre);
     sum_rows(&o->post, out + y * line, m->pitch, o->OW, table, o->acts, last, o->accumulate);
   }
 }
@@ -727,13 +745,14 @@ static int plan_block(st_engine *e, op *o, int height, int width, need *most_nee
   if (plan_sources(e, o, o->pre_sources, o->n_pre, o->H, o->W, 0) ||
       plan_sources(e, o, o->post_sources, o->n_post, o->OH, o->OW, o->n_pre))
     return -1;
+  o->keeps_rows = pitch_of(o->W) == pitch_of(o->OW); /* else rows of both kinds share memory */
   int lengths[2] = {o->H, o->W}, outs[2] = {o->OH, o->OW};
   for (int i = 0; i < 2; i++) {
     int total = (outs[i] - 1) * o->stride[i] + o->window[i] - lengths[i];
     o->pads[i] = o->pad[i] >= 0 ? o->pad[i] : (total > 0 ? total / 2 : 0);
   }
   int step = o->stride[1];
-  o->L = (o->pads[1] + step - 1) / step * step;
+  o->L = o->pads[1] ? (o->pads[1] + ALIGN * step - 1) / (ALIGN * step) * (ALIGN * step) : 0; /* rows begin aligned */
   int reach = (o->window[1] - 1 - o->pads[1] + o->L) / step; /* of a tap, beyond its output */
   int64_t phase = (int64_t)pitch_of(o->OW) + (reach > 0 ? reach : 0);
   most(&phase, (o->L + (int64_t)pitch_of(o->W)) / step + 1);
