@@ -1,4 +1,4 @@
-"""Ship configs, tools and the model index inside the package, as `st_mm/.mim`.
+"""Ship configs, tools, weights and the model index inside the package, as `st_mm/.mim`.
 
 That is where mim looks for them. Everything else about the package is in pyproject.toml.
 """
@@ -10,7 +10,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent.resolve()
-SHIPPED = ('configs', 'tools', 'model-index.yml')
+SHIPPED = ('configs', 'tools', 'weights', 'model-index.yml')
 
 
 class BuildWithMim(build_py):

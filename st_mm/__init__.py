@@ -13,8 +13,11 @@ from . import compat  # noqa: E402 - see above
 
 compat.apply()  # before anything can import torchvision or mmcv.ops
 
-from . import hooks, models, optim, rewind, units  # noqa: E402 - see above
+from . import hooks, hub, models, optim, rewind, units  # noqa: E402 - see above
 from .config_path import config_path  # noqa: E402 - see above
+
+hub.let_mmengine_load_weights()
+hub.let_inferencers_find_models()
 
 __all__ = [
     '__version__',
@@ -22,6 +25,7 @@ __all__ = [
     'compat',
     'config_path',
     'hooks',
+    'hub',
     'models',
     'optim',
     'rewind',

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from .hub import weights_or_path
 from .printable import printable
 
 NOT_RUN = (
@@ -15,6 +16,24 @@ NOT_RUN = (
     'plain values is refused: name its file with --config, or run it with --trust if you trust '
     'the sender.'
 )
+
+
+def checkpoint(text: str) -> Path:
+    """Read the argument that is a checkpoint.
+
+    Args:
+        text (str): A path, or the name of a model whose weights ship with st_mm.
+
+    Returns:
+        Path: The file; it may be missing.
+
+    Raises:
+        argparse.ArgumentTypeError: If a model is named of which no weights ship.
+    """
+    try:
+        return Path(weights_or_path(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / 'st_mm'
 FLOORS = (
     ('version', 'requirements', 'arguments', 'private', 'printable', 'tensors'),
     ('compat', 'config_path', 'files'),
-    ('units', 'measure', 'calibration', 'trainable', 'work_dir'),
+    ('units', 'measure', 'calibration', 'trainable', 'work_dir', 'hub'),
     ('models', 'optim'),
     ('search', 'prune'),
     ('ticket', 'rewind', 'transfer'),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).parents[1]
-MIM = ('st_mm/.mim/configs/', 'st_mm/.mim/tools/', 'st_mm/.mim/model-index.yml')
+MIM = tuple(f'st_mm/.mim/{name}' for name in ('configs/', 'tools/', 'weights/', 'model-index.yml'))
 
 
 def run(*command: str, cwd: Path) -> str:
@@ -25,7 +25,7 @@ def tree(tmp_path) -> Path:
     """A copy of what is packaged, so that builds leave nothing in the project."""
     tree = tmp_path / 'tree'
     tree.mkdir()
-    for name in ('configs', 'requirements', 'st_mm', 'tools'):
+    for name in ('configs', 'requirements', 'st_mm', 'tools', 'weights'):
         ignore = shutil.ignore_patterns('__pycache__', '.mim')
         shutil.copytree(REPO / name, tree / name, ignore=ignore)
     for name in (
@@ -64,7 +64,7 @@ def test_sdist_has_what_the_wheel_needs(tree):
     (path,) = (tree / 'dist').glob('st_mm-*.tar.gz')
     with tarfile.open(path) as sdist:
         names = {name.partition('/')[2] for name in sdist.getnames()}
-    assert {'configs', 'tools', 'model-index.yml', 'requirements/stack.txt'} <= names
+    assert {'configs', 'tools', 'weights', 'model-index.yml', 'requirements/stack.txt'} <= names
 
 
 def make(tree: Path, *arguments: str) -> str:

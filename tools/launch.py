@@ -7,13 +7,16 @@ from mmengine import Config, DictAction
 from mmengine.runner import Runner
 
 import st_mm  # noqa: F401 - the runtime fixes, before any mm library is imported
+from st_mm.hub import config_or_path
 from st_mm.work_dir import has_checkpoint
 
 
 def parser(description: str) -> argparse.ArgumentParser:
     """Arguments that mm's own tools have, and that mim passes on."""
     arguments = argparse.ArgumentParser(description=description)
-    arguments.add_argument('config', help='a config of mmseg, mmpose or mmpretrain')
+    arguments.add_argument(
+        'config', help='a config of mmseg, mmpose or mmpretrain, or the name of one of ours'
+    )
     arguments.add_argument('--work-dir', help='for logs and checkpoints (work_dirs/CONFIG)')
     arguments.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='changes of the config: key=value ...'
@@ -35,7 +38,7 @@ def build_runner(args: argparse.Namespace, resume: str | None = None, **changes:
         **changes: Top-level fields of the config.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    config = Config.fromfile(args.config)
+    config = Config.fromfile(config_or_path(args.config))
     config.launcher = args.launcher
     if args.cfg_options:
         config.merge_from_dict(args.cfg_options)

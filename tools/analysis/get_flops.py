@@ -14,7 +14,7 @@ from rich.console import Console
 import st_mm  # noqa: F401 - registers the models, applies the runtime fixes
 from st_mm.analysis.checkpoints import build_model, find_input_shape, open_checkpoint
 from st_mm.analysis.costs import CostCard, cost_card
-from st_mm.command_line import NOT_RUN, add_config, exit_code
+from st_mm.command_line import NOT_RUN, add_config, checkpoint, exit_code
 from st_mm.files import check_output, write_atomically
 
 
@@ -36,8 +36,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         'file that is not a config or checkpoint, or a network that cannot be counted.',
     )
     parser.add_argument(
-        'source', type=Path, metavar='CONFIG|CKPT', help='a config, or a .pth file with its config'
-    )
+        'source', type=checkpoint, metavar='CONFIG|CKPT',
+        help='a config, or a .pth file (or the name of a shipped one) with its config',
+    )  # fmt: skip
     parser.add_argument(
         '--shape',
         type=side,

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from st_mm.analysis.checkpoints import find_input_shape, open_checkpoint
-from st_mm.command_line import add_config
+from st_mm.command_line import add_config, checkpoint
 from st_mm.deploy.compact import Compaction, compact
 from st_mm.deploy.graph import Graph
 from st_mm.deploy.metadata import describe
@@ -35,7 +35,7 @@ class Network:
 
 def add_arguments(parser: argparse.ArgumentParser, target: str) -> None:
     """Add what the tools have in common."""
-    parser.add_argument('ticket', type=Path, metavar='TICKET', help='a checkpoint, a .pth file')
+    parser.add_argument('ticket', type=checkpoint, metavar='TICKET', help='a .pth file or a name')
     parser.add_argument('target', type=Path, metavar='OUT', help=target)
     parser.add_argument('--force', action='store_true', help='overwrite OUT')
     add_config(parser)

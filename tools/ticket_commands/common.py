@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from st_mm.analysis.checkpoints import Opened, open_checkpoint
-from st_mm.command_line import NOT_RUN
+from st_mm.command_line import NOT_RUN, checkpoint
 from st_mm.files import write_atomically
 from st_mm.prune import Masks, prunable_weights
 from st_mm.rewind import read_record
@@ -51,7 +51,9 @@ def add_command(
 
 def add_source_and_target(parser: argparse.ArgumentParser) -> None:
     """Add SRC, DST and --force."""
-    parser.add_argument('source', type=Path, metavar='SRC', help='the ticket, a .pth file')
+    parser.add_argument(
+        'source', type=checkpoint, metavar='SRC', help='the ticket, a .pth file or a name'
+    )
     parser.add_argument('target', type=Path, metavar='DST', help='the .pth file to write')
     parser.add_argument('--force', action='store_true', help='overwrite DST')
 

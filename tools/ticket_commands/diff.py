@@ -1,13 +1,12 @@
 """ticket.py diff: what two tickets have in common."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
 from st_mm.analysis import tables
 from st_mm.analysis.compare import compare
-from st_mm.command_line import add_config
+from st_mm.command_line import add_config, checkpoint
 from st_mm.files import check_output
 
 from .common import add_command, add_json, open_ticket, save_json
@@ -27,8 +26,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         'and the masks over the weights of these. Units go by their place in the supernet, '
         'whatever the search has removed since. IoU: kept in both, as a share of kept in either.',
     )
-    parser.add_argument('first', type=Path, metavar='A', help='a ticket, a .pth file')
-    parser.add_argument('second', type=Path, metavar='B', help='another one')
+    parser.add_argument(
+        'first', type=checkpoint, metavar='A', help='a ticket, a .pth file or a name'
+    )
+    parser.add_argument('second', type=checkpoint, metavar='B', help='another one')
     parser.add_argument('--layers', action='store_true', help='list the masks of every layer too')
     add_json(parser)
     add_config(parser)

@@ -1,7 +1,6 @@
 """ticket.py show: what a checkpoint has kept."""
 
 import argparse
-from pathlib import Path
 
 from mmengine.config import Config
 from rich.console import Console
@@ -10,7 +9,7 @@ from st_mm.analysis import tables
 from st_mm.analysis.checkpoints import find_input_shape, open_checkpoint
 from st_mm.analysis.report import report
 from st_mm.analysis.transfers import preview
-from st_mm.command_line import add_config
+from st_mm.command_line import add_config, checkpoint
 from st_mm.files import check_output
 from st_mm.prune.merge import merged_density
 
@@ -41,6 +40,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         show,
         examples=[
             'show work_dirs/NAME/epoch_430.pth',
+            'show supertickets-p90-slim_8b-30e_toy-streets-128x256',
             'show ticket.pth --input-shape 3x512x1024',
             'show ticket.pth --shape 512 1024 --layers --json ticket.json',
             'show ticket.pth --for configs/transfer/tiny-imagenet_to_camvid.py',
@@ -49,7 +49,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         description='Show where a checkpoint comes from and what search and pruning have left of '
         'its supernet. Works for any mm checkpoint: as trained, as published, of a stock model.',
     )
-    parser.add_argument('checkpoint', type=Path, metavar='CKPT', help='a .pth file')
+    parser.add_argument(
+        'checkpoint', type=checkpoint, metavar='CKPT',
+        help='a .pth file, or the name of a model whose weights ship with st_mm',
+    )  # fmt: skip
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument(
         '--input-shape', type=input_shape, metavar='CxHxW',
