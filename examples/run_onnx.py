@@ -58,17 +58,10 @@ def resize(x: np.ndarray, height: int, width: int) -> np.ndarray:
     return x
 
 
-def main() -> None:
-    """Run the command line."""
-    if len(sys.argv) != 4:
-        sys.exit('give an ONNX file, a picture, and where the result goes')
-    session = onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])
-    facts = session.get_modelmeta().custom_metadata_map
-    facts = {name: json.loads(value) for name, value in facts.items()}
-    picture = read_picture(Path(sys.argv[2]))
+def prepare(picture: np.ndarray, shape: list, facts: dict) -> np.ndarray:
+    """What a network takes: resized where it must be, normalized, (1, 3, H, W)."""
     x = picture.transpose(2, 0, 1).astype(np.float32)
     height, width = x.shape[1:]
-    shape = session.get_inputs()[0].shape
     if isinstance(shape[2], int):
         x = resize(x, *shape[2:])
     elif facts['task'] != 'segmentation':
@@ -77,35 +70,59 @@ def main() -> None:
         x = resize(x, *(-(-n // facts['multiple']) * facts['multiple'] for n in (height, width)))
     x = x[::-1] if facts['channel_order'] == 'bgr' else x
     mean, std = (np.array(facts.get(key, fill)).reshape(-1, 1, 1) for key, fill in NORMAL.items())
-    x = np.ascontiguousarray((x - mean) / std, np.float32)[None]
-    output = session.run(None, {'pictures': x})[0][0]
+    return np.ascontiguousarray((x - mean) / std, np.float32)[None]
+
+
+def decode(output: np.ndarray, height: int, width: int, task: str) -> np.ndarray:
+    """The answer: labels (H, W), keypoints (K, 3) of x, y and score, or shares of classes."""
+    if task == 'segmentation':
+        return resize(output, height, width).argmax(0)
+    if task == 'pose':
+        flat = output.reshape(len(output), -1)
+        row, column = np.unravel_index(flat.argmax(1), output.shape[1:])
+        x, y = (column + 0.5) * width / output.shape[2], (row + 0.5) * height / output.shape[1]
+        return np.stack([x, y, flat.max(1)], 1)
+    share = np.exp(output - output.max())
+    return share / share.sum()
+
+
+def main() -> None:
+    """Run the command line."""
+    if len(sys.argv) != 4:
+        sys.exit('give an ONNX file, a picture, and where the result goes')
+    session = onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])
+    facts = session.get_modelmeta().custom_metadata_map
+    facts = {name: json.loads(value) for name, value in facts.items()}
+    picture, task = read_picture(Path(sys.argv[2])), facts['task']
+    height, width = picture.shape[:2]
+    if facts.get('whole'):  # exported with --whole: all of it is in the file
+        answer = session.run(None, {'pictures': picture[None]})[0][0]
+    else:
+        x = prepare(picture, session.get_inputs()[0].shape, facts)
+        answer = decode(session.run(None, {'pictures': x})[0][0], height, width, task)
     result = picture.copy()
-    if facts['task'] == 'segmentation':
-        labels = resize(output, height, width).argmax(0)
-        colors = np.random.default_rng(0).integers(0, 256, (len(output), 3))
+    if task == 'segmentation':
+        count = len(facts.get('classes') or []) or answer.max() + 1
+        colors = np.random.default_rng(0).integers(0, 256, (count, 3))
         colors = np.array(facts.get('palette', colors), np.uint8)
-        result = (picture // 2 + colors[labels] // 2).astype(np.uint8)
-        names = facts.get('classes') or [f'class {i}' for i in range(len(output))]
-        for label, count in enumerate(np.bincount(labels.ravel(), minlength=len(output))):
-            if count:
-                print(f'{names[label]}: {count / labels.size:.1%}')
-    elif facts['task'] == 'pose':
-        names = facts.get('keypoints') or [f'keypoint {i}' for i in range(len(output))]
-        for name, heat in zip(names, output, strict=True):
-            row, column = np.unravel_index(heat.argmax(), heat.shape)
-            y, x = (row + 0.5) * height / heat.shape[0], (column + 0.5) * width / heat.shape[1]
-            print(f'{name}: {x:.1f}, {y:.1f} ({heat.max():.2f})')
+        result = (picture // 2 + colors[answer] // 2).astype(np.uint8)
+        names = facts.get('classes') or [f'class {i}' for i in range(count)]
+        for label, pixels in enumerate(np.bincount(answer.ravel(), minlength=count)):
+            if pixels:
+                print(f'{names[label]}: {pixels / answer.size:.1%}')
+    elif task == 'pose':
+        names = facts.get('keypoints') or [f'keypoint {i}' for i in range(len(answer))]
+        for name, (x, y, score) in zip(names, answer, strict=True):
+            print(f'{name}: {x:.1f}, {y:.1f} ({score:.2f})')
             side = max(1, min(height, width) // 60)
             top, left = max(int(y) - side, 0), max(int(x) - side, 0)
             result[top : int(y) + side + 1, left : int(x) + side + 1] = (255, 0, 80)
     else:
-        share = np.exp(output - output.max())
-        share /= share.sum()
-        names = facts.get('classes') or [f'class {i}' for i in range(len(output))]
-        for rank, label in enumerate(np.argsort(-share)[:5]):
-            print(f'{names[label]}: {share[label]:.1%}')
+        names = facts.get('classes') or [f'class {i}' for i in range(len(answer))]
+        for rank, label in enumerate(np.argsort(-answer)[:5]):
+            print(f'{names[label]}: {answer[label]:.1%}')
             bar = slice(rank * height // 20, (rank + 1) * height // 20 - height // 100)
-            result[bar, : max(1, int(share[label] * width))] = (255, 0, 80)
+            result[bar, : max(1, int(answer[label] * width))] = (255, 0, 80)
     write_picture(Path(sys.argv[3]), result)
 
 

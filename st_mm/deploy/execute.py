@@ -1,6 +1,6 @@
 """The graph run node by node in PyTorch: slow, plain, and what every other target is held to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -29,7 +29,12 @@ def execute(graph: Graph, pictures: Tensor) -> list[Tensor]:
     check_pictures(graph, tuple(pictures.shape))
     values = {id(graph.picture): pictures}
     for node in graph.nodes()[1:]:
-        values[id(node)] = run(node, [values[id(before)] for before in node.inputs], pictures)
+        inputs = [values[id(before)] for before in node.inputs]
+        arrays = {
+            name: torch.as_tensor(array, dtype=pictures.dtype, device=pictures.device)
+            for name, array in arrays_of(node).items()
+        }
+        values[id(node)] = run(node, inputs, pictures, arrays)
     results = [values[id(output)] for output in graph.outputs]
     return [shaped(result, rank) for result, rank in zip(results, graph.ranks, strict=True)]
 
@@ -63,21 +68,31 @@ def check_pictures(graph: Graph, shape: tuple[int, ...]) -> None:
         size_at(size, *shape[2:])
 
 
-def run(node: Node, inputs: list[Tensor], pictures: Tensor) -> Tensor:
-    """Compute one node from its inputs, (B, C, H, W) each."""
+def arrays_of(node: Node) -> dict[str, Array]:
+    """The arrays that a node has, by the name of the field."""
+    arrays = {'weight': node.weight, 'bias': node.bias, 'value': node.value}
+    return {name: array for name, array in arrays.items() if array is not None}
 
-    def tensor(array: Array | None) -> Tensor | None:
-        if array is None:
-            return None
-        return torch.as_tensor(array, dtype=pictures.dtype, device=pictures.device)
 
-    weight, bias, value = tensor(node.weight), tensor(node.bias), tensor(node.value)
+def run(node: Node, inputs: list[Tensor], pictures: Tensor, arrays: Mapping[str, Tensor]) -> Tensor:
+    """Compute one node.
+
+    Args:
+        node (Node): The node.
+        inputs (list[Tensor]): The maps that it reads, (B, C, H, W) each.
+        pictures (Tensor): (B, C, H, W), whose sizes decide that of its map.
+        arrays (Mapping[str, Tensor]): Its arrays, see :func:`arrays_of`.
+
+    Returns:
+        Tensor: Its map, (B, C, H, W).
+    """
+    weight, bias, value = (arrays.get(name) for name in ('weight', 'bias', 'value'))
     size = None if node.size is None else size_at(node.size, *pictures.shape[2:])
     if node.op == 'constant':
         assert value is not None
         assert size is not None
         value = value[:, None, None] if value.dim() == 1 else value
-        return value.expand(len(pictures), node.channels, *size)
+        return value.expand(pictures.shape[0], node.channels, *size)
     x = inputs[0]
     if node.op == 'conv':
         assert weight is not None
@@ -114,7 +129,7 @@ def run(node: Node, inputs: list[Tensor], pictures: Tensor) -> Tensor:
         return pool(x, size)
     if node.op in ('tokens', 'grid'):
         assert size is not None
-        return x.reshape(len(x), node.channels, *size)
+        return x.reshape(x.shape[0], node.channels, *size)
     if node.op == 'transpose':
         return x.transpose(1, 3)
     if node.op == 'linear':

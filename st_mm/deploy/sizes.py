@@ -1,7 +1,6 @@
 """How tall and wide a map is, as a rule over the size of the picture."""
 
 from collections.abc import Iterable
-from math import floor
 from typing import NamedTuple
 
 
@@ -42,9 +41,9 @@ def apply(rule: Iterable[Step], length: int) -> int:
         elif kind == 'times':
             result *= value
         elif kind == 'window':
-            result = floor((result + value) / stride) + 1
+            result = (result + value) // stride + 1
         else:
-            result = -floor(-(result + value) / stride) + 1
+            result = -(-(result + value) // stride) + 1
         if result < 1:
             raise ValueError(f'a picture of {length} pixels along one side is too small')
     return result

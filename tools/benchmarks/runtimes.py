@@ -14,6 +14,7 @@ from networks import Network, logits
 from st_mm.deploy import load
 from st_mm.deploy.engine.weights_file import to_bytes
 from st_mm.deploy.graph import Graph
+from st_mm.deploy.widen import for_dense_runtimes
 
 Floats = list[np.ndarray]
 
@@ -141,7 +142,7 @@ def _plain(network: Network) -> Graph:
 
 
 def _compacted(network: Network) -> Graph:
-    return network.compacted[0]
+    return for_dense_runtimes(network.compacted[0])
 
 
 RUNTIMES = {
@@ -149,9 +150,11 @@ RUNTIMES = {
     'channels_last': Runtime('PyTorch, all in NHWC', channels_last),
     'compile': Runtime('torch.compile, inductor; may take minutes to compile', compiled),
     'ort': Runtime('ONNX Runtime, norms folded, NCHW', _of_graph(onnxruntime, _plain)),
-    'ort-compact': Runtime('ONNX Runtime, compacted', _of_graph(onnxruntime, _compacted)),
+    'ort-compact': Runtime(
+        'ONNX Runtime, compacted, as export.py writes it', _of_graph(onnxruntime, _compacted)
+    ),
     'openvino': Runtime('OpenVINO, norms folded, NCHW', _of_graph(openvino, _plain)),
-    'ov-compact': Runtime('OpenVINO, compacted', _of_graph(openvino, _compacted)),
+    'ov-compact': Runtime('OpenVINO, compacted, the same file', _of_graph(openvino, _compacted)),
     'engine': Runtime('the sparse engine, compacted, outputs of the head', engine),
     'engine-labels': Runtime(
         'the sparse engine, pixels of 8 bits in, a label for every pixel out', engine_labels, False

@@ -17,6 +17,7 @@ from st_mm.command_line import NOT_RUN, exit_code
 from st_mm.deploy import load
 from st_mm.deploy.engine.build import NoCompiler, build_library
 from st_mm.deploy.engine.weights_file import to_bytes
+from st_mm.deploy.widen import for_dense_runtimes
 from st_mm.files import check_output, write_atomically
 
 
@@ -64,7 +65,7 @@ def write_onnx(network: Network, target: Path) -> None:
         from st_mm.deploy.onnx import save_onnx
     except ImportError as error:
         raise ValueError(f"{error}: pip install 'st_mm[deploy]'") from error
-    save_onnx(network.graph, target, network.facts)
+    save_onnx(for_dense_runtimes(network.graph), target, network.facts)
 
 
 def main() -> int:

@@ -20,6 +20,7 @@ from st_mm.deploy.trace import trace
 from st_mm.files import check_output
 from st_mm.ticket import load_checkpoint
 
+Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 TOLERANCE = 1e-4  # of the largest output
 
 
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser, target: str) -> None:
     add_config(parser)
     parser.add_argument(
         '--size',
-        type=int,
+        type=side,
         nargs=2,
         metavar=('HEIGHT', 'WIDTH'),
         help='the only size of picture that OUT takes (any size)',
@@ -54,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser, target: str) -> None:
         metavar='FILE',
         help='pictures to compare OUT with PyTorch on (noise of the size of the training)',
     )
+
+
+def side(text: str) -> int:
+    """A number of pixels: 1 or more."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number of pixels')
+    return int(text)
 
 
 def open_network(options: argparse.Namespace) -> Network:
@@ -71,9 +79,7 @@ def open_network(options: argparse.Namespace) -> Network:
     return Network(model, graph, found, describe(model, meta, size))
 
 
-def check(
-    network: Network, run: Callable[[np.ndarray], Sequence[np.ndarray]], pictures: list[Path]
-) -> float:
+def check(network: Network, run: Run, pictures: list[Path]) -> float:
     """Compare what was made with PyTorch in float64; return the largest error.
 
     Errors are relative to the largest output. A network that magnifies rounding may miss the
