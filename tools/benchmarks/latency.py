@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 os.environ.setdefault('OMP_WAIT_POLICY', 'passive')  # before torch and the engine start threads
@@ -196,6 +197,7 @@ def measure(options: argparse.Namespace, console: Console) -> dict:
         base=[pairs[base].network, pairs[base].runtime],
         macs=macs,
         rows=summarize(pairs, rounds, base),
+        compaction={n.name: asdict(n.compacted[1]) for n in networks if n.is_compacted},
         not_measured=notes,
     )
 

@@ -108,4 +108,29 @@ def tables(figures: dict) -> list[Table]:
         notes=tuple(notes),
         text=frozenset({0, 1}),
     )
-    return [ratios, times]
+    return [ratios, *left(figures['compaction']), times]
+
+
+def left(compaction: dict[str, dict]) -> list[Table]:
+    """Lay out what compaction has found in each network: without it no ratio says much."""
+    if not compaction:
+        return []
+    counts = ('units', 'dead', 'frame', 'weights_before', 'weights_after')
+    rows = tuple(
+        (name, *(f'{found[count]:,}' for count in counts)) for name, found in compaction.items()
+    )
+    empty = [name for name, found in compaction.items() if 0 < found['units'] == found['dead']]
+    return [
+        Table(
+            ('', 'hidden units', 'dead', 'frames', 'nonzero weights', 'after compaction'),
+            rows,
+            title='What compaction finds',
+            notes=(
+                'Frames are constant but for the borders, and stay.',
+                *(
+                    f'{name}: every hidden unit is dead, so its times say nothing about a ticket'
+                    for name in empty
+                ),
+            ),
+        )
+    ]

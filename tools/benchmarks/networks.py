@@ -60,6 +60,11 @@ class Network:
         """The same without what no output depends on."""
         return compact(self._traced)
 
+    @property
+    def is_compacted(self) -> bool:
+        """Whether a column has asked for the compacted form, which takes a while to make."""
+        return 'compacted' in vars(self)
+
     @cached_property
     def facts(self) -> dict:
         """What the engine needs around it."""
