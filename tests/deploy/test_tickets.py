@@ -20,8 +20,10 @@ from st_mm.deploy.trace import trace
 
 TOLERANCE = 1e-4  # of the largest output
 SHAPES = ((1, 3, 64, 96), (3, 3, 37, 50))  # the second: odd sizes, more than one picture
+RATIOS = (0, 0.5, 0.9, 0.95, 0.98)
 TICKETS = [
-    (task, p) for task in ('seg', 'tokens', 'cls', 'pose') for p in (0, 0.5, 0.9, 0.95, 0.98)
+    *((task, p) for task in ('seg', 'tokens', 'cls', 'pose') for p in RATIOS),
+    *(pytest.param(('mobilenet_v2', p), marks=pytest.mark.slow) for p in RATIOS),
 ]
 
 

@@ -81,6 +81,86 @@ def test_without_a_compiler(ticket_run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_all_around_the_network_in_the_file(ticket_run: Path, tmp_path: Path) -> None:
+    """The example says the same of a picture, whoever normalizes and decodes."""
+    picture = np.random.randint(0, 256, (45, 70, 3), np.uint8)
+    (tmp_path / 'street.ppm').write_bytes(b'P6\n70 45\n255\n' + picture.tobytes())
+    said = []
+    for name, words in (('plain', []), ('whole', ['--whole'])):
+        target = tmp_path / f'{name}.onnx'
+        done = run(TOOLS / 'export.py', ticket_run / 'epoch_6.pth', target, *words)
+        assert done.returncode == 0, done.stderr
+        files = target, tmp_path / 'street.ppm', tmp_path / f'{name}.ppm'
+        done = run(EXAMPLES / 'run_onnx.py', *files)
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+    assert said[0] == said[1]
+    pictures = [(tmp_path / f'{name}.ppm').read_bytes() for name in ('plain', 'whole')]
+    assert pictures[0] == pictures[1]
+
+
+@pytest.mark.slow
+def test_a_program_of_torch_export(ticket_run: Path, tmp_path: Path) -> None:
+    target = tmp_path / 'ticket.pt2'
+    done = run(TOOLS / 'export.py', ticket_run / 'epoch_6.pth', target, '--size', 40, 72)
+    assert done.returncode == 0, done.stderr
+    assert 'Largest error against PyTorch' in done.stdout
+    program = torch.export.load(target).module()
+    assert program(torch.zeros(2, 3, 40, 72)).shape[2:] == (10, 18)
+    both = run(TOOLS / 'export.py', ticket_run / 'epoch_6.pth', tmp_path / 'a.pt2', '--whole')
+    assert both.returncode == 2
+    assert '--whole is for ONNX' in both.stderr
+
+
+FAILING = "#!/bin/sh\necho 'st_engine.c:1: error: no such processor' >&2\nexit 3\n"
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_leaves_nothing(ticket_run: Path, tmp_path: Path) -> None:
+    """Another config, a size that is not one, an operation that is not known, a bad compiler."""
+    ticket, target = ticket_run / 'epoch_6.pth', tmp_path / 'out'
+    compiler = tmp_path / 'failing-cc'
+    compiler.write_text(FAILING)
+    compiler.chmod(0o755)
+    other = ROOT / 'configs' / 'toy' / 'hr-supernet-slim_32b-36e_toy-shapes-48x48.py'
+    strange = tmp_path / 'strange.py'
+    strange.write_text(STRANGE.format(base=ticket_run / 'config.py'))
+    cases = [
+        (['--config', other], {}, 'head'),
+        (['--config', strange], {}, 'cumsum'),
+        (['--size', 0, 64], {}, "'0' is not a number of pixels"),
+        ([], dict(CC=str(compiler), ST_MM_CACHE_DIR=str(tmp_path / 'cache')), 'no such processor'),
+    ]
+    for words, environment, message in cases:
+        done = run(TOOLS / 'compile.py', ticket, target, *words, **environment)
+        assert done.returncode == 2, (message, done.stdout)
+        assert message in done.stderr
+        assert 'error: ' in done.stderr
+        assert 'Traceback' not in done.stderr
+        assert not list(tmp_path.glob('out*'))
+        assert not list(tmp_path.glob('cache/*'))
+
+
+STRANGE = """
+_base_ = '{base}'
+
+import torch
+from mmengine.registry import MODELS
+from mmseg.models import FCNHead
+
+if 'StrangeHead' not in MODELS.module_dict:
+
+    @MODELS.register_module()
+    class StrangeHead(FCNHead):
+        def forward(self, inputs):
+            return torch.cumsum(super().forward(inputs), 1)
+
+
+model = dict(decode_head=dict(type='StrangeHead'))
+"""
+
+
+@pytest.mark.slow
 def test_bad_checkpoints_leave_nothing(ticket_run: Path, tmp_path: Path) -> None:
     checkpoint = torch.load(ticket_run / 'epoch_6.pth', weights_only=False)
     name = next(k for k in checkpoint['state_dict'] if k.endswith('project.weight'))
