@@ -118,7 +118,10 @@ def score(config: Config, split: str, models: dict[str, nn.Module]) -> dict[str,
     """Run the pictures of a split through every model; return the metrics of each."""
     loader = config[f'{split}_dataloader'].copy()
     loader.update(num_workers=0, persistent_workers=False)
-    pictures = Runner.build_dataloader(loader)
+    try:
+        pictures = Runner.build_dataloader(loader)
+    except (FileNotFoundError, AssertionError) as error:  # mmpose asserts that its file exists
+        raise ValueError(f'the data of {split}_dataloader are not there: {error}') from error
     metrics = config[f'{split}_evaluator']
     evaluators = {name: Evaluator(copy.deepcopy(metrics)) for name in models}
     outputs = {name: kept_outputs(model) for name, model in models.items()}
