@@ -196,7 +196,9 @@ def _dress(axis: Axes, costs: Sequence[float], log: bool) -> None:
     if log:
         axis.set_xscale('log')
         axis.set_xlim(min(costs) / MARGIN, max(costs) * MARGIN)
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+        left, right = axis.get_xlim()
+        subs = (1, 3) if right > 10 * left else (1, 2, 3, 5, 7)  # so that labels do not touch
+        axis.xaxis.set_major_locator(LogLocator(subs=subs))
         axis.xaxis.set_minor_locator(NullLocator())
     else:
         axis.set_xlim(0, max(costs) * 1.1)
