@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / 'build' / 'docs'
@@ -33,7 +34,8 @@ def main() -> int:
     written = [
         ROOT / name for name in ('README.md', 'README.zh-CN.md', 'CONTRIBUTING.md', 'CHANGELOG.md')
     ]
-    written += [*ROOT.glob('docs/*.md'), *ROOT.glob('configs/*/README.md')]
+    written += [*ROOT.glob('docs/*.md'), *ROOT.glob('docs/*.ipynb')]
+    written += ROOT.glob('configs/*/README.md')
     modules = [
         path
         for path in sorted(ROOT.glob('st_mm/**/*.py'))
@@ -102,7 +104,13 @@ def lay_out(path: Path) -> None:
             lay_out(child)
     elif path.suffix == '.md':
         target.touch()  # pages lead to each other
-        target.write_text(follow_links(path), encoding='utf-8')
+        target.write_text(with_links(path.read_text(encoding='utf-8'), path), encoding='utf-8')
+    elif path.suffix == '.ipynb':
+        target.touch()
+        text, pictures = MarkdownExporter().from_filename(str(path))
+        target.write_text(with_links(text, path), encoding='utf-8')
+        for name, content in pictures['outputs'].items():
+            (target.parent / name).write_bytes(content)
     elif path.suffix == '.py' and path.is_relative_to(ROOT / 'st_mm'):
         copy = CODE / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +122,7 @@ def lay_out(path: Path) -> None:
         target.write_text(f'# {path.relative_to(ROOT)}\n\n{fence}', encoding='utf-8')
 
 
-def follow_links(page: Path) -> str:
+def with_links(text: str, page: Path) -> str:
     """Return the text of a page with links to the pages of what it leads to, and write those."""
 
     def follow(match: re.Match[str]) -> str:
@@ -126,7 +134,6 @@ def follow_links(page: Path) -> str:
         up = '../' * len(page.relative_to(ROOT).parent.parts)
         return f'{up}{shown.as_posix()}'
 
-    text = page.read_text(encoding='utf-8')
     parts, end = [], 0
     for code in FENCE.finditer(text):
         parts += [LINK.sub(follow, text[end : code.start()]), code[0]]
