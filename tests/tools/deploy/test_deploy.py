@@ -126,7 +126,7 @@ def test_what_does_not_fit_leaves_nothing(ticket_run: Path, tmp_path: Path) -> N
     strange = tmp_path / 'strange.py'
     strange.write_text(STRANGE.format(base=ticket_run / 'config.py'))
     cases = [
-        (['--config', other], {}, 'head'),
+        (['--config', other], {}, 'belongs to another architecture'),
         (['--config', strange], {}, 'cumsum'),
         (['--size', 0, 64], {}, "'0' is not a number of pixels"),
         ([], dict(CC=str(compiler), ST_MM_CACHE_DIR=str(tmp_path / 'cache')), 'no such processor'),
