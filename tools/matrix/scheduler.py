@@ -201,7 +201,7 @@ class Follower:
         if found.attempt > self._attempt:
             newest = training.newest()
             start = f'goes on from {newest.name}' if newest else 'begins'
-            lost = 'its node or worker was lost; ' if self._attempt else ''
+            lost = 'its node or worker was lost; ' if found.attempt > 1 else ''
             self._say(f'{training.name}: {lost}{start} on {found.node}')
             self._attempt = found.attempt
         text = f'{training.name}: {found.step} on {found.node}'
