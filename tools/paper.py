@@ -12,7 +12,6 @@ from matrix.training import ROOT
 from paper_sections import SECTIONS, Section
 from rich.console import Console
 
-from st_mm.analysis.metrics import task_metrics
 from st_mm.analysis.paper import RESULTS, Result
 from st_mm.analysis.table import Table
 from st_mm.analysis.tradeoff import tradeoff_table
@@ -44,7 +43,7 @@ def page() -> str:
 def _section(section: Section) -> str:
     parts = [f'## {section.name}', section.shows]
     for title, commands in (('Published recipe', section.published), ('Small data', section.small)):
-        lines = '\n'.join(commands) if commands else ''
+        lines = '\n'.join(commands)
         parts.append(f'{title}:\n\n```shell\n{lines}\n```' if lines else f'{title}: none yet.')
     found = [_matrix(RESULTS_FOLDER / name) for name in section.results]
     parts += [text for text in found if text] or ['Here: not run.' + section.instead]
@@ -58,15 +57,13 @@ def _matrix(folder: Path) -> str:
     file = folder / results.NAME
     if not file.is_file():
         return ''
-    measured = results.read(file)
-    points = results.points(measured)
-    names = {name for point in points for name in point.scores}
-    table = tradeoff_table(points, task_metrics(names, measured['metric']))
+    found = results.read(file)
+    table = tradeoff_table(*results.measured(found))
     where = folder.relative_to(ROOT)
     reading = (folder / READING).read_text(encoding='utf-8').strip()
     return '\n\n'.join(
         [
-            f'Here, `{measured["matrix"]}`: {results.summary(measured)}.',
+            f'Here, `{found["matrix"]}`: {results.summary(found)}.',
             table.markdown().strip(),
             f'![scores over nonzero MACs](../{where}/tradeoff.png)',
             reading,

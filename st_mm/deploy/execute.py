@@ -27,14 +27,34 @@ def execute(graph: Graph, pictures: Tensor) -> list[Tensor]:
         ValueError: If the network does not take pictures of that shape.
     """
     check_pictures(graph, tuple(pictures.shape))
-    values = {id(graph.picture): pictures}
-    for node in graph.nodes()[1:]:
-        inputs = [values[id(before)] for before in node.inputs]
-        arrays = {
+
+    def arrays(_: int, node: Node) -> dict[str, Tensor]:
+        return {
             name: torch.as_tensor(array, dtype=pictures.dtype, device=pictures.device)
             for name, array in arrays_of(node).items()
         }
-        values[id(node)] = run(node, inputs, pictures, arrays)
+
+    return run_all(graph, pictures, arrays)
+
+
+def run_all(
+    graph: Graph, pictures: Tensor, arrays: Callable[[int, Node], Mapping[str, Tensor]]
+) -> list[Tensor]:
+    """Compute all nodes in their order.
+
+    Args:
+        graph (Graph): The network.
+        pictures (Tensor): (B, C, H, W), normalized.
+        arrays (Callable): Gives the arrays of a node as tensors, from its place in
+            ``graph.nodes()`` and the node.
+
+    Returns:
+        list[Tensor]: The outputs.
+    """
+    values = {id(graph.picture): pictures}
+    for number, node in enumerate(graph.nodes()[1:], 1):
+        inputs = [values[id(before)] for before in node.inputs]
+        values[id(node)] = run(node, inputs, pictures, arrays(number, node))
     results = [values[id(output)] for output in graph.outputs]
     return [shaped(result, rank) for result, rank in zip(results, graph.ranks, strict=True)]
 

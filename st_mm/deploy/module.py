@@ -5,8 +5,8 @@ import io
 import torch
 from torch import Tensor, nn
 
-from .execute import arrays_of, check_pictures, run, shaped
-from .graph import Graph
+from .execute import arrays_of, check_pictures, run_all
+from .graph import Graph, Node
 
 
 class GraphModule(nn.Module):
@@ -34,15 +34,11 @@ class GraphModule(nn.Module):
         Returns:
             Tensor | list[Tensor]: The output; a list where the network has several.
         """
-        graph = self.network
-        values = {id(graph.picture): pictures}
-        for number, node in enumerate(graph.nodes()[1:], 1):
-            inputs = [values[id(before)] for before in node.inputs]
-            arrays = {name: getattr(self, f'{name}_{number}') for name in arrays_of(node)}
-            values[id(node)] = run(node, inputs, pictures, arrays)
-        results = [values[id(output)] for output in graph.outputs]
-        results = [shaped(result, rank) for result, rank in zip(results, graph.ranks, strict=True)]
+        results = run_all(self.network, pictures, self._arrays)
         return results[0] if len(results) == 1 else results
+
+    def _arrays(self, number: int, node: Node) -> dict[str, Tensor]:
+        return {name: getattr(self, f'{name}_{number}') for name in arrays_of(node)}
 
 
 def export_program(graph: Graph, size: tuple[int, int]) -> torch.export.ExportedProgram:

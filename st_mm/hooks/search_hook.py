@@ -177,7 +177,7 @@ class SearchHook(TicketHook):
         kept = self.way.figures() if self.way else {}
         state.note(runner, moment, 'search', kept, removed=count if taken else 0, **figures)
         line = search_line(moment, count, saved, least, figures['units'], figures['macs'])
-        runner.logger.info(line + (self.way.line(runner) if self.way else ''))
+        runner.logger.info(line + (self.way.line() if self.way else ''))
         if self.way and moment.t + self.interval > self.total(runner):
             self.way.arrive(runner, self.owners, self.threshold)
 

@@ -12,7 +12,7 @@ from st_mm.search import REACHED, Budget, Course, Savings, count_units, importan
 from st_mm.units import UnitOwner
 
 from .event_lines import course_line
-from .run_state import RunState, bare_model
+from .run_state import RunState, bare_model, optim_wrapper
 
 Owners = Mapping[str, UnitOwner]
 
@@ -46,6 +46,12 @@ class WayToTarget:
         start = {name: last[f'start_{name}'] for name in now} if last else now
         limits = budget.limits(start)
         self._course = Course(limits, start, last['pull'] if last else 1.0)
+        self._excess = self._course.excess(now)
+        self._group_of = {
+            parameter: group
+            for group in optim_wrapper(runner).optimizer.param_groups
+            for parameter in group['params']
+        }
         most = self._savings(runner, owners).most()
         for name, limit in limits.items():
             if (floor := now[name] - most[name]) > limit * (1 + REACHED):
@@ -73,7 +79,9 @@ class WayToTarget:
 
     def advance(self, runner: Runner, done: float, warmup: float, total: float) -> None:
         """Choose the pull until the next step, after this one."""
-        self._course.advance(self._now(runner), done, warmup, total)
+        now = self._now(runner)
+        self._course.advance(now, done, warmup, total)
+        self._excess = self._course.excess(now)
 
     def longest(
         self, wrapper: OptimWrapper, owners: Owners, steps: int
@@ -89,16 +97,11 @@ class WayToTarget:
             owners (Mapping[str, UnitOwner]): The owners that take part.
             steps (int): Iterations between two search steps.
         """
-        group_of = {
-            parameter: group
-            for group in wrapper.optimizer.param_groups
-            for parameter in group['params']
-        }
         scaler = getattr(wrapper, 'loss_scaler', None)
         found = {}
         for name, owner in owners.items():
             scale = owner.unit_bn.weight
-            group = group_of[scale]
+            group = self._group_of[scale]
             if group['lr']:
                 inertia = group.get('momentum', 0) or group.get('betas', [0])[0]
                 whole = wrapper.scale_loss((1 - inertia) / group['lr'])
@@ -112,23 +115,22 @@ class WayToTarget:
         start = {f'start_{name}': value for name, value in self._course.start.items()}
         return dict(pull=self.pull, **start)
 
-    def line(self, runner: Runner) -> str:
+    def line(self) -> str:
         """Say where the search is, as the end of a line of the log."""
-        excess = self._course.excess(self._now(runner))
-        return course_line(excess, self.pull, self._course.limits)
+        return course_line(self._excess, self.pull, self._course.limits)
 
     def arrive(self, runner: Runner, owners: Owners, threshold: float) -> None:
         """Say why the last step has not reached the target, if so."""
-        excess = self._course.excess(self._now(runner))
-        if excess <= REACHED:
+        if self._excess <= REACHED:
             return
         scores = [importance(owner) for owner in owners.values()]
         least = float(torch.cat(scores).min()) if scores else float('nan')
         runner.logger.warning(
-            f'the search ends {100 * excess:.1f} % above its target: {count_units(owners):,} units '
-            f'are left, the least important one with a scale of {least:.2g}, while those of at '
-            f'most threshold={threshold:g} go; rho was multiplied by {self.pull:.3g} in the end. '
-            'Train longer, search more often (interval), or raise rho or threshold'
+            f'the search ends {100 * self._excess:.1f} % above its target: '
+            f'{count_units(owners):,} units are left, the least important one with a scale of '
+            f'{least:.2g}, while those of at most threshold={threshold:g} go; rho was multiplied '
+            f'by {self.pull:.3g} in the end. Train longer, search more often (interval), or raise '
+            'rho or threshold'
         )
 
     def _savings(self, runner: Runner, owners: Owners) -> Savings:

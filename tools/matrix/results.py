@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from st_mm.analysis.metrics import task_metrics
+from st_mm.analysis.metrics import Metric, task_metrics
 from st_mm.analysis.plots import save_figure
 from st_mm.analysis.report import Cost
 from st_mm.analysis.table import Table
@@ -122,6 +122,19 @@ def points(results: Results) -> list[Point]:
     ]
 
 
+def measured(results: Results) -> tuple[list[Point], list[Metric]]:
+    """The rows of results, and the metrics of them that can be shown.
+
+    Raises:
+        ValueError: If no row has one.
+    """
+    found = points(results)
+    metrics = task_metrics((name for p in found for name in p.scores), results['metric'])
+    if not metrics:
+        raise ValueError(f"no row has the metric '{results['metric']}', or one of the paper's")
+    return found, metrics
+
+
 def report(results: Results, folder: Path, log: bool) -> tuple[Table, list[Path]]:
     """Make the table and the plot of results, in seconds and from nothing else.
 
@@ -136,10 +149,7 @@ def report(results: Results, folder: Path, log: bool) -> tuple[Table, list[Path]
     Raises:
         ValueError: If no row has a metric that can be shown.
     """
-    found = points(results)
-    metrics = task_metrics((name for p in found for name in p.scores), results['metric'])
-    if not metrics:
-        raise ValueError(f"no row has the metric '{results['metric']}', or one of the paper's")
+    found, metrics = measured(results)
     table = tradeoff_table(found, metrics)
     files = [folder / 'table.md', folder / 'tradeoff.png']
     write_atomically(files[0], table.markdown().encode())
