@@ -81,11 +81,14 @@ class Plan:
         pruned = 'ratio' in config
         folder = self._work_dir / extra / (f'p{100 * ratio:g}' if pruned else '') / path.stem
         if folder not in self._found:
-            source, option = config.pop('load_from', None), 'load_from'
-            if 'init_cfg' in config.model:  # a ticket of other data
-                option = 'model.init_cfg.checkpoint'
-                source = config.model.init_cfg.pop('checkpoint', None)
-            parent = path.with_name(f'{Path(source).parent.name}.py') if source else None
+            files = _take_files(config)
+            sources = {file.parent.name for file in files.values()}
+            if len(sources) > 1:
+                names = ', '.join(sorted(sources))
+                raise ValueError(f'{path} loads from several trainings ({names}): one at most')
+            parent = path.with_name(f'{sources.pop()}.py') if sources else None
+            loads = {option: file.name for option, file in files.items()}
+            settings = {**config.to_dict(), 'loads': loads}
             epochs = config.train_cfg.max_epochs
             self._found[folder] = Training(
                 config=path,
@@ -96,8 +99,8 @@ class Plan:
                 extra=extra,
                 epochs=epochs,
                 parent=self._training(parent, ratio, seed) if parent else None,
-                option=option,
-                settings=json.dumps(config.to_dict(), indent=1, sort_keys=True, default=str),
+                loads=loads,
+                settings=json.dumps(settings, indent=1, sort_keys=True, default=str),
             )
         return self._found[folder]
 
@@ -108,6 +111,16 @@ class Plan:
     def _span(self, training: Training) -> int:
         """Epochs until the last training that waits for this one has ended."""
         return training.epochs + max(map(self._span, self.children(training)), default=0)
+
+
+def _take_files(config: Config) -> dict[str, Path]:
+    """Take the checkpoints of other trainings out of a config; returns them by its options."""
+    files = {'load_from': config.pop('load_from', None)}
+    init = config.model.get('init_cfg', {})
+    for name in ('checkpoint', 'weights'):
+        if init.get(name) not in (None, 'random', 'trained'):
+            files[f'model.init_cfg.{name}'] = init.pop(name)
+    return {option: Path(file) for option, file in files.items() if file}
 
 
 def read(path: Path, ratio: float | None = None, seed: int | None = None) -> Config:

@@ -107,12 +107,12 @@ class Job:
         return [self.training.config, *(['--resume', newest] if newest else [])]
 
     def _load(self) -> list[str]:
-        """Options of the training: those of the user, and the ticket to load."""
-        parent = self.training.parent
-        option = self.training.option
-        if parent is None or (option == 'load_from' and self.training.newest()):
-            return self.options  # init_cfg is asked for its file by a resumed training, too
-        return [*self.options, f'{option}={parent.ticket}']
+        """Options of the training: those of the user, and the checkpoints to load."""
+        parent, loads = self.training.parent, dict(self.training.loads)
+        if self.training.newest():
+            loads.pop('load_from', None)  # init_cfg is asked for its files by a resumed one, too
+        files = [f'{option}={parent.folder / name}' for option, name in loads.items() if parent]
+        return [*self.options, *files]
 
     def _step(self, name: str, *words: str | Path, options: Sequence[str] = ()) -> Step:
         command = [sys.executable, f'tools/{name}.py', *map(str, words)]

@@ -1,6 +1,7 @@
 """A training as a value. Light to import, as is all that a worker of Ray needs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,8 +24,9 @@ class Training:
         extra (str): What tells it from the training of the config's own seed; empty for that.
         epochs (int): Length of the training; 0 for a prune of what is loaded, and no more.
         parent (Training, optional): The training whose ticket is loaded.
-        settings (str): The config with all options, as JSON.
-        option (str): The entry of the config that names that ticket. Defaults to ``'load_from'``.
+        loads (Mapping[str, str]): Checkpoints of the parent by the entries of the config that name
+            them, such as ``load_from``: its ticket, or one of an earlier time.
+        settings (str): The config with all options, and what it loads, as JSON.
     """
 
     config: Path
@@ -35,8 +37,8 @@ class Training:
     extra: str
     epochs: int
     parent: 'Training | None'
+    loads: Mapping[str, str] = field(hash=False)
     settings: str
-    option: str = 'load_from'
 
     @property
     def name(self) -> str:

@@ -1,5 +1,4 @@
 # First search, then prune (S+P): every criterion, without and with retraining.
-metric = 'mIoU'
 ratios = [0.9]
 rows = [
     dict(label='S+P, random', config='sp-random.py'),

@@ -1,5 +1,4 @@
 # The ablations of the paper's Table 1, a row each.
-metric = 'mIoU'
 ratios = [0.9]
 rows = [
     dict(label='S+P, magnitude', config='sp-magnitude.py'),

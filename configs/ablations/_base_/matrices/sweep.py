@@ -1,5 +1,4 @@
 # What a ratio costs: S+P and SuperTickets from nearly dense to nearly empty.
-metric = 'mIoU'
 ratios = [0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98]
 rows = [
     dict(label='S+P, magnitude', config='sp-magnitude.py'),
