@@ -23,7 +23,7 @@ CONFIGS = ROOT / 'configs'
 FOLDERS = sorted(path for path in CONFIGS.iterdir() if path.is_dir() and path.name != '_base_')
 READMES = sorted(CONFIGS.rglob('README.md'))
 ABLATIONS = CONFIGS / 'ablations'  # the same names in a folder for each data set
-MATRICES = ('ladder', 'criteria', 'sweep', 'transfer')  # of trainings, not trainings themselves
+MATRICES = ('ladder', 'criteria', 'sweep', 'transfer', 'rewind')  # of trainings, not themselves one
 METRICS = ('mIoU', 'Top 1 Accuracy', 'Top 5 Accuracy', 'AP', 'PCK@0.1')
 IN_THE_PAPER = ('Cityscapes', 'ADE20K', 'COCO', 'ImageNet-1k')
 TASKS = ('Semantic Segmentation', 'Body 2D Keypoint', 'Image Classification')
@@ -141,17 +141,16 @@ def test_readme_lists_the_configs(folder: Path) -> None:
 
 
 def check_patterns(readme: Path) -> None:
-    """The ablations are listed as `sp-{random,snip}.py` and the like, the same for each folder."""
+    """The ablations are listed as `sp-{random,snip}.py` and the like, once for all folders."""
     text = readme.read_text(encoding='utf-8')
     patterns = [
         pattern
         for cell in re.findall(r'^\| `([^`]+\.py)` \|', text, flags=re.MULTILINE)
         for pattern in expand(cell)
     ]
-    for dataset in {path.parent for path in trainings(ABLATIONS)}:
-        names = {path.name for path in trainings(ABLATIONS) if path.parent == dataset}
-        assert {name for name in names if any(fnmatch(name, p) for p in patterns)} == names
-        assert all(any(fnmatch(name, pattern) for name in names) for pattern in patterns)
+    names = {path.name for path in trainings(ABLATIONS)}
+    assert {name for name in names if any(fnmatch(name, p) for p in patterns)} == names
+    assert all(any(fnmatch(name, pattern) for name in names) for pattern in patterns)
 
 
 def expand(pattern: str) -> list[str]:

@@ -64,7 +64,9 @@ def connect(address: str | None = None, **resources: int) -> Iterator[None]:
     environment = dict(env_vars=dict(PYTHONPATH=os.pathsep.join(filter(None, paths))))
     where: dict[str, Any] = dict(address=address)
     if address is None:
-        where = dict(include_dashboard=False, object_store_memory=STORE, **resources)
+        # not one that happens to run here
+        where = dict(address='local', include_dashboard=False, object_store_memory=STORE)
+        where |= resources
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(log_to_driver=False, logging_level='ERROR', runtime_env=environment, **where)

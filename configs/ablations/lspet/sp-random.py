@@ -1,5 +1,5 @@
-# The same without retraining: initial.pth is the ticket.
-_base_ = './sp-random-retrain.py'
+# S+P at random (RP). The numbers are drawn from the seed 0, or what the environment says.
+_base_ = './sp-magnitude.py'
 
-train_cfg = dict(max_epochs=0)
-param_scheduler = []
+score = dict(type='random', seed={{'$ST_MM_SEED:0'}})
+custom_hooks = [_base_.ema, {**_base_.prune, 'score': score}, _base_.initial]

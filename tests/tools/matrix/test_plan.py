@@ -14,8 +14,9 @@ sys.path.insert(0, str(ROOT / 'tools'))  # where Python finds the packages of a 
 from matrix.plan import Plan, read  # noqa: E402
 
 ABLATIONS = ROOT / 'configs' / 'ablations'
-MATRICES = ('ladder', 'criteria', 'sweep', 'transfer')
-EPOCHS = dict(toy=(30, 10), camvid=(40, 15), cityscapes=(430, 50))  # of the search, of retraining
+MATRICES = ('ladder', 'criteria', 'sweep', 'transfer', 'rewind')
+TRANSFERS = dict(toy=(30, 10), camvid=(40, 15), cityscapes=(430, 50))  # of search, of retraining
+EPOCHS = dict(**TRANSFERS, tiny_imagenet=(13, 4), lspet=(14, 4))
 
 
 def plan_of(path: Path, *ratios: float, **options: object) -> Plan:
@@ -31,12 +32,11 @@ def test_every_row_is_a_config(dataset: str) -> None:
     work_dir = read(folder / 'ladder.py').work_dir
     searched = read(folder / 'search.py').model
     seen = {}
-    for matrix in ('ladder', 'criteria', 'transfer'):
-        for training in plan_of(folder / f'{matrix}.py', 0.7).trainings:
+    matrices = {path for name in MATRICES if (path := folder / f'{name}.py').is_file()}
+    for matrix in matrices:
+        for training in plan_of(matrix, 0.7).trainings:
             seen[training.config] = training
-    rows = [row.config for row in read(folder / 'sweep.py').rows]
-    assert {folder / row for row in rows} < set(seen)
-    assert set(folder.glob('*.py')) - set(seen) == {folder / f'{name}.py' for name in MATRICES}
+    assert set(folder.glob('*.py')) - set(seen) == matrices
     for training in seen.values():
         config = read(training.config, 0.7)
         for hook in config.custom_hooks:
@@ -48,11 +48,13 @@ def test_every_row_is_a_config(dataset: str) -> None:
             assert training.parent is None
             continue
         assert config.model == searched
-        schedules = [schedule.total_steps for schedule in config.param_scheduler]
-        assert schedules == ([training.epochs] if training.epochs else [])
+        assert bool(config.param_scheduler) == bool(training.epochs)
+        for schedule in config.param_scheduler:
+            assert schedule.get('total_steps', training.epochs) == training.epochs
         source = config.get('load_from') or (init and init.checkpoint)
         if 'short' not in training.name:
-            after = retrain if 'retrain' in training.name or init else 0
+            retrained = 'retrain' in training.name or 'rewind' in training.name or init
+            after = retrain if retrained else 0
             assert training.epochs == (after if source else search)
         if source is None:
             continue
@@ -61,10 +63,10 @@ def test_every_row_is_a_config(dataset: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('dataset', EPOCHS)
+@pytest.mark.parametrize('dataset', TRANSFERS)
 def test_rows_of_transfer_cost_the_same_on_the_target(dataset: str) -> None:
     plan = plan_of(ABLATIONS / dataset / 'transfer.py', 0.9)
-    _, budget = EPOCHS[dataset]
+    _, budget = TRANSFERS[dataset]
     for row in plan.rows:
         chain = [training := row.training]
         while training := training.parent:
@@ -81,7 +83,7 @@ def check_hooks(name: str, hooks: dict) -> None:
         assert prune.schedule == dict(type='OneShot', ratio=0.7, at=0)
         score = prune.get('score', 'magnitude')
         assert (score if isinstance(score, str) else score.type) == rest[0]
-    elif 'retrain' in rest or (first == 'transfer' and rest != ['source']):
+    elif 'retrain' in rest or (first in ('transfer', 'rewind') and rest != ['source']):
         assert set(hooks) == {'EMAHook', 'FixedMaskHook'}
         assert hooks['FixedMaskHook'].get('shuffle', False) == (rest == ['rp'])
     elif name == 'transfer-source':
@@ -89,12 +91,35 @@ def check_hooks(name: str, hooks: dict) -> None:
         assert hooks['ProgressivePruneHook'].ratio == 0.7
     elif first != 'search':
         prune = hooks['ProgressivePruneHook']
-        assert (prune.ratio, prune.get('step')) == (0.7, 1 if name == 'two-in-one' else None)
+        assert prune.ratio == 0.7
+        assert (prune.get('step') == 1) == (name == 'two-in-one')
         on = {'pp-irp': 'prune', 'pp-irs': 'search'}.get(name)
         assert hooks.get('ReactivateHook', {}).get('on') == on
     assert ('SearchHook' in hooks) == (
         first in ('search', 'two', 'pp') and 'retrain' not in rest
     ) or name == 'transfer-source'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('dataset', ['tiny_imagenet', 'lspet'])
+def test_rewinding_loads_weights_of_the_run_that_drew_the_ticket(dataset: str) -> None:
+    plan = plan_of(ABLATIONS / dataset / 'rewind.py')
+    rows = {row.training.config.stem: row.training for row in plan.rows}
+    ticket = rows['pp-irs'].ticket.name
+    assert dict(rows['rewind-rr'].loads) == {'model.init_cfg.checkpoint': ticket}
+    kept = read(rows['pp-irs'].config).default_hooks.checkpoint
+    for name in ('rewind-lt', 'rewind-elt'):
+        loads = dict(rows[name].loads)
+        assert rows[name].parent is rows['pp-irs']
+        assert loads.pop('model.init_cfg.checkpoint') == ticket
+        weights = loads.pop('model.init_cfg.weights')
+        assert not loads
+        if name == 'rewind-lt':
+            assert weights == 'initial.pth'
+        else:
+            epoch = int(Path(weights).stem.removeprefix('epoch_'))
+            assert epoch % kept.interval == 0
+            assert kept.max_keep_ckpts == -1
 
 
 def test_longest_chains_first_and_nothing_twice() -> None:

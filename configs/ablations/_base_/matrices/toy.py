@@ -1,4 +1,4 @@
-# Where the ablations on the toy data go, the picture that their MACs are counted for, and the score.
+# Where the ablations on the toy data go, the picture of their MACs, and the score.
 work_dir = 'work_dirs/ablations/toy'
 input_shape = (3, 128, 256)
 metric = 'mIoU'

@@ -1,5 +1,0 @@
-# S+P at random, retrained. The numbers are drawn from the seed 0, or what the environment says.
-_base_ = './sp-magnitude-retrain.py'
-
-score = dict(type='random', seed={{'$ST_MM_SEED:0'}})
-custom_hooks = [_base_.ema, {**_base_.prune, 'score': score}, _base_.initial]
