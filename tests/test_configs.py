@@ -16,7 +16,7 @@ import st_mm
 from st_mm.units import find_owners
 
 ROOT = Path(__file__).parents[1]
-MATRICES = ('ladder', 'criteria', 'sweep', 'transfer')  # of trainings, not trainings themselves
+MATRICES = ('ladder', 'criteria', 'sweep', 'transfer', 'rewind')  # of trainings, not themselves one
 CONFIGS = sorted(
     path.relative_to(ROOT / 'configs')
     for path in ROOT.glob('configs/**/*.py')

@@ -45,8 +45,13 @@ def _section(section: Section) -> str:
     for title, commands in (('Published recipe', section.published), ('Small data', section.small)):
         lines = '\n'.join(commands)
         parts.append(f'{title}:\n\n```shell\n{lines}\n```' if lines else f'{title}: none yet.')
-    found = [_matrix(RESULTS_FOLDER / name) for name in section.results]
-    parts += [text for text in found if text] or ['Here: not run.' + section.instead]
+    found = {name: _matrix(RESULTS_FOLDER / name) for name in section.results}
+    parts += [text for text in found.values() if text]
+    missing = [name.partition('/')[0] for name, text in found.items() if not text]
+    if not any(found.values()):
+        parts.append('Here: not run.' + section.instead)
+    elif missing:
+        parts.append(f'Not run here: {", ".join(missing)}.')
     if section.tables:
         parts.append(_paper(section.tables))
     return '\n\n'.join(parts) + '\n'

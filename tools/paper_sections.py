@@ -1,19 +1,11 @@
 """What each table and figure of the paper shows, and the commands that make it."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 RUN = 'python tools/run_matrix.py configs/ablations'
 SEEDS = '--seeds 0 1 2'
-REINIT = 'python tools/ticket.py reinit work_dirs/NAME/epoch_430.pth'
-RETRAIN = 'python tools/train.py configs/ablations/cityscapes/pp-irs-retrain.py'
-REWIND = (
-    f'{REINIT} rr.pth --weights random',
-    f'{REINIT} lt.pth --weights work_dirs/NAME/initial.pth',
-    f'{RETRAIN} --cfg-options load_from=lt.pth',
-)
 LATENCY = 'python tools/benchmarks/latency.py work_dirs/NAME'
-
-PAPERS_RATIOS = '--ratio 0.1 0.3 0.5 0.7 0.8 0.9 0.95 0.98'
+PAPERS_RATIOS = ' --ratio 0.1 0.3 0.5 0.7 0.8 0.9 0.95 0.98'
 
 
 class Section(NamedTuple):
@@ -38,25 +30,48 @@ class Section(NamedTuple):
     instead: str = ''
 
 
+class Runs(TypedDict):
+    """What a section takes from a matrix."""
+
+    published: tuple[str, ...]
+    small: tuple[str, ...]
+    results: tuple[str, ...]
+
+
+def matrix(name: str, *small: str, ratios: str = '', outcome: str = '') -> Runs:
+    """Say how a matrix is run, on Cityscapes and on small data sets, and where its outcome is.
+
+    Args:
+        name (str): The matrix.
+        small (str): The data sets, as their folders are called.
+        ratios (str): Options of every command. Defaults to none.
+        outcome (str): Name of the outcome, if not that of the matrix.
+    """
+    commands = {
+        dataset: f'{RUN}/{dataset}/{name}.py {SEEDS}{ratios}' for dataset in ('cityscapes', *small)
+    }
+    return Runs(
+        published=(commands['cityscapes'],),
+        small=tuple(commands[dataset] for dataset in small),
+        results=tuple(f'{dataset}/{outcome or name}' for dataset in small),
+    )
+
+
 SECTIONS = (
     Section(
         'Table 1',
         'Two-in-one training, progressive pruning (PP) and iterative reactivation (IR) one after '
         'the other, beside first searching and then pruning (S+P).',
-        (f'{RUN}/cityscapes/ladder.py {SEEDS}',),
-        (f'{RUN}/camvid/ladder.py {SEEDS}', f'{RUN}/toy/ladder.py {SEEDS}'),
-        ('camvid/ladder', 'toy/ladder'),
-        (1,),
+        **matrix('ladder', 'tiny_imagenet', 'lspet', 'camvid', 'toy'),
+        tables=(1,),
         instead=' One run on the toy streets is in [its README](../configs/ablations/README.md).',
     ),
     Section(
         'Tables 2 and 8, Figure 8',
         'A ticket of other data, fine-tuned on the target: as it is, with masks at random places '
         '(RP), with weights that start anew (RR-Init); beside S+P on the target.',
-        (f'{RUN}/cityscapes/transfer.py {SEEDS}',),
-        (f'{RUN}/camvid/transfer.py {SEEDS}', f'{RUN}/toy/transfer.py {SEEDS}'),
-        ('camvid/transfer', 'toy/transfer'),
-        (2, 8),
+        **matrix('transfer', 'camvid', 'toy'),
+        tables=(2, 8),
     ),
     Section(
         'Tables 3 to 6',
@@ -81,11 +96,9 @@ SECTIONS = (
         'Tables 7 and 9',
         'A ticket with masks at random places (RP), or trained again from other weights: fresh '
         'ones (RR-Init), the first of its training (LT-Init), early (ELT-Init) or late ones '
-        '(LLT-Init).',
-        REWIND,
-        REWIND,
-        (),
-        (7, 9),
+        '(LLT-Init). Table 7 has a ratio of 0.8, too: `--ratio 0.8 0.9`.',
+        **matrix('rewind', 'tiny_imagenet', 'lspet', 'camvid', 'toy'),
+        tables=(7, 9),
     ),
     Section(
         'Table 10',
@@ -98,23 +111,17 @@ SECTIONS = (
     Section(
         'Figures 2 and 3',
         'Two-in-one training beside S+P by several criteria, over the ratio.',
-        (f'{RUN}/cityscapes/criteria.py {SEEDS} {PAPERS_RATIOS}',),
-        (f'{RUN}/camvid/criteria.py {SEEDS} {PAPERS_RATIOS}',),
-        ('camvid/criteria', 'toy/criteria'),
+        **matrix('criteria', 'camvid', 'toy', ratios=PAPERS_RATIOS),
     ),
     Section(
         'Figures 4 to 6',
         'SuperTickets and S+P, each without and with retraining, over the ratio.',
-        (f'{RUN}/cityscapes/sweep.py {SEEDS}',),
-        (f'{RUN}/camvid/sweep.py {SEEDS}', f'{RUN}/toy/sweep.py {SEEDS}'),
-        ('camvid/sweep', 'toy/sweep'),
+        **matrix('sweep', 'tiny_imagenet', 'lspet', 'camvid', 'toy'),
     ),
     Section(
         'Figure 7',
         'Table 1 over the ratio.',
-        (f'{RUN}/cityscapes/ladder.py {SEEDS} {PAPERS_RATIOS}',),
-        (f'{RUN}/camvid/ladder.py {SEEDS} {PAPERS_RATIOS}',),
-        ('camvid/ladder-ratios',),
+        **matrix('ladder', 'camvid', 'toy', ratios=PAPERS_RATIOS, outcome='ladder-ratios'),
     ),
     Section(
         'Figure 9',

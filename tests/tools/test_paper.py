@@ -59,7 +59,8 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / 'reading.md').write_text('Two is better.\n')
     monkeypatch.setattr(paper, 'ROOT', tmp_path)
     monkeypatch.setattr(paper, 'RESULTS_FOLDER', tmp_path / 'results')
-    section = Section('Table 1', 'What it shows.', results=('data/matrix',), tables=(1,))
+    places = ('data/matrix', 'other/matrix')
+    section = Section('Table 1', 'What it shows.', results=places, tables=(1,))
     monkeypatch.setattr(paper, 'SECTIONS', (section,))
     return folder
 
@@ -70,6 +71,7 @@ def test_what_has_been_run_comes_in(results: Path) -> None:
     assert page.count('12.35') == page.count('23.46') == len(RATIOS)
     assert '| Cityscapes | SuperTickets w/ RT | 0.9 | 67.17 |' in page
     assert 'not run' not in page
+    assert 'Not run here: other.' in page
     assert 'Published recipe: none yet.' in page
     shutil.rmtree(results)
     assert 'Here: not run.' in paper.page()

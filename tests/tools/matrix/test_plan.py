@@ -101,25 +101,32 @@ def check_hooks(name: str, hooks: dict) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('dataset', ['tiny_imagenet', 'lspet'])
+@pytest.mark.parametrize('dataset', EPOCHS)
 def test_rewinding_loads_weights_of_the_run_that_drew_the_ticket(dataset: str) -> None:
     plan = plan_of(ABLATIONS / dataset / 'rewind.py')
     rows = {row.training.config.stem: row.training for row in plan.rows}
     ticket = rows['pp-irs'].ticket.name
     assert dict(rows['rewind-rr'].loads) == {'model.init_cfg.checkpoint': ticket}
-    kept = read(rows['pp-irs'].config).default_hooks.checkpoint
+    run = read(rows['pp-irs'].config)
+    kept = run.default_hooks.checkpoint
+    work_dir = read(ABLATIONS / dataset / 'rewind.py').work_dir
+    folder = work_dir / rows['pp-irs'].folder.relative_to('work')
     for name in ('rewind-lt', 'rewind-elt'):
         loads = dict(rows[name].loads)
         assert rows[name].parent is rows['pp-irs']
         assert loads.pop('model.init_cfg.checkpoint') == ticket
         weights = loads.pop('model.init_cfg.weights')
         assert not loads
+        # where the config itself looks is where the tool puts it
+        assert read(rows[name].config).model.init_cfg.weights == str(folder / weights)
         if name == 'rewind-lt':
             assert weights == 'initial.pth'
+            assert 'InitialCheckpointHook' in [hook.type for hook in run.custom_hooks]
         else:
             epoch = int(Path(weights).stem.removeprefix('epoch_'))
             assert epoch % kept.interval == 0
             assert kept.max_keep_ckpts == -1
+            assert 0.2 <= epoch / rows['pp-irs'].epochs < 0.3  # early, and alike in all data sets
 
 
 def test_longest_chains_first_and_nothing_twice() -> None:

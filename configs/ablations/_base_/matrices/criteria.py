@@ -1,6 +1,7 @@
-# First search, then prune (S+P): every criterion, without and with retraining.
+# First search, then prune (S+P): every criterion, without and with retraining; beside two-in-one.
 ratios = [0.9]
 rows = [
+    dict(label='two-in-one', config='two-in-one.py'),
     dict(label='S+P, random', config='sp-random.py'),
     dict(label='S+P, magnitude', config='sp-magnitude.py'),
     dict(label='S+P, SNIP', config='sp-snip.py'),

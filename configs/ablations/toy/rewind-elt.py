@@ -1,0 +1,4 @@
+# The ticket trained again from the weights of epoch 6 (ELT-Init).
+_base_ = './rewind-rr.py'
+
+model = dict(init_cfg=dict(weights=f'{_base_.run}/epoch_6.pth'))
