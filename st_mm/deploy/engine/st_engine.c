@@ -16,6 +16,7 @@
 #include <string.h>
 #ifdef _OPENMP
 #include <omp.h>
+#include <pthread.h>
 #endif
 
 enum { VERSION = 1, HEADER = 32, MAX_LENGTH = 1 << 16, MAX_TABLE = 320, MAX_THREADS = 256 };
@@ -28,7 +29,10 @@ enum act_kind { NONE, CLIP, HARDSIGMOID, HARDSWISH, SIGMOID, SILU, GELU, LEAKY, 
 enum source_mode { DIRECT, NEAREST, BILINEAR, CORNERS };
 
 typedef struct { int32_t kind; float low, high; } act;
-typedef struct { int32_t map, mode, first, count; } source; /* rows `first` on of its op's list */
+typedef struct { /* rows `first` on of its op's list */
+  int32_t map, mode, first, count;
+  int32_t now; /* the mode for one size: a map that has that size is taken as it is */
+} source;
 typedef struct { int32_t offset, table; float weight; } tap;
 typedef struct { /* rows to be summed: as in the file, and with offsets for one size */
   int32_t rows, count;
@@ -41,7 +45,7 @@ typedef struct { /* how one axis is resized */
   float *share;
 } lerp;
 typedef struct {
-  int32_t kind, out, in[2];
+  int32_t kind, out, in[2], phase; /* operations of a phase need nothing of each other */
   /* block */
   int32_t accumulate, direct, in_rule[2], stride[2], pad[2], window[2], n_acts, n_pre, n_post, n_picked;
   const act *acts; /* [0] is the output's */
@@ -54,17 +58,33 @@ typedef struct {
   /* for one size */
   int32_t H, W, OH, OW, P, L, keeps_rows, phase_pitch, row_pitch, slot, pads[2];
   lerp *vertical, *horizontal; /* per source, pre then post */
+  int64_t cost; /* about as many multiplications */
 } op;
-typedef struct { int32_t channels, rule[2], first, last, H, W, pitch; int64_t offset; } map;
+typedef struct { int32_t channels, rule[2], first, written, last, H, W, pitch; int64_t offset; } map; /* first, written, last: phases */
 typedef struct { int32_t steps; const int32_t *step; } rule;
 typedef struct { float *ring, *filtered, *resized, *wide; } scratch;
+
+#if defined(__x86_64__)
+#define PAUSE() __builtin_ia32_pause()
+enum { LOOKS = 500 };
+#else
+#define PAUSE()
+enum { LOOKS = 5000 };
+#endif
+typedef struct { /* where threads wait for one another */
+  int here, round;
+#ifdef _OPENMP
+  pthread_mutex_t lock;
+  pthread_cond_t open;
+#endif
+} gate;
 
 struct st_engine {
   uint8_t *data;
   size_t size;
   char *metadata;
   char error[256];
-  int32_t channels, height, width, multiple, swap, n_rules, n_maps, n_ops, n_outputs;
+  int32_t channels, height, width, multiple, swap, n_rules, n_maps, n_ops, n_outputs, n_phases;
   const float *mean, *std;
   rule *rules;
   map *maps;
@@ -258,7 +278,7 @@ static void find_rows(const st_engine *e, const op *o, const source *sources, in
     const map *m = e->maps + s->map;
     const float *data = e->arena + m->offset;
     int64_t line = (int64_t)m->channels * m->pitch;
-    if (s->mode == DIRECT) {
+    if (s->now == DIRECT) {
       table[i] = data + y * line;
       continue;
     }
@@ -475,30 +495,58 @@ static void run_other(const st_engine *e, const op *o, int c0, int c1) {
     }
 }
 
-static void run_program(st_engine *e) {
+/* Until all threads are here: awake for a moment, since a phase is short and waking takes longer, then
+ * asleep, since others may need the core. */
+static void wait_for_all(gate *g, int threads) {
 #ifdef _OPENMP
-#pragma omp parallel num_threads(e->threads)
+  if (threads == 1) return;
+  int round = __atomic_load_n(&g->round, __ATOMIC_ACQUIRE);
+  if (__atomic_add_fetch(&g->here, 1, __ATOMIC_ACQ_REL) == threads) {
+    g->here = 0;
+    pthread_mutex_lock(&g->lock);
+    __atomic_store_n(&g->round, round + 1, __ATOMIC_RELEASE);
+    pthread_cond_broadcast(&g->open);
+    pthread_mutex_unlock(&g->lock);
+    return;
+  }
+  for (int i = 0; i < LOOKS; i++) {
+    if (__atomic_load_n(&g->round, __ATOMIC_ACQUIRE) != round) return;
+    PAUSE();
+  }
+  pthread_mutex_lock(&g->lock);
+  while (g->round == round) pthread_cond_wait(&g->open, &g->lock);
+  pthread_mutex_unlock(&g->lock);
+#else
+  (void)g, (void)threads;
 #endif
-  {
-    int t = 0, T = 1;
-#ifdef _OPENMP
-    t = omp_get_thread_num(), T = omp_get_num_threads();
-#endif
-    for (int i = 0; i < e->n_ops; i++) {
+}
+
+static int share_of(int parts, int64_t stretch, int64_t whole) {
+  return stretch <= 0 ? 0 : stretch >= whole ? parts : (int)((parts * stretch + whole / 2) / whole);
+}
+
+/* Rows of a block, channels of other operations: what threads share. */
+static int parts_of(const st_engine *e, const op *o) {
+  return o->kind == BLOCK ? e->maps[o->out].H : e->maps[o->out].channels;
+}
+
+/* The operations of a phase lie side by side on a line, as long as they cost. A thread does what lies
+ * in its stretch of it, so that no more operations are split than there are threads. */
+static void run_phases(st_engine *e, gate *g, int t, int T) {
+  for (int i = 0; i < e->n_ops;) {
+    int64_t total = 0, at = 0;
+    int end = i;
+    for (; end < e->n_ops && e->ops[end].phase == e->ops[i].phase; end++) total += e->ops[end].cost;
+    int64_t low = total * t / T, high = total * (t + 1) / T;
+    for (; i < end; at += e->ops[i++].cost) {
       const op *o = e->ops + i;
-      int n = o->kind == BLOCK ? e->maps[o->out].H : e->maps[o->out].channels;
-      int from = (int)((int64_t)n * t / T), to = (int)((int64_t)n * (t + 1) / T);
-      if (from < to) {
-        if (o->kind == BLOCK) run_block(e, o, e->scratches + t, from, to);
-        else if (o->kind == POOL) run_pool(e, o, from, to);
-        else run_other(e, o, from, to);
-      }
-#ifdef _OPENMP
-      if (T > 1) {
-#pragma omp barrier
-      }
-#endif
+      int n = parts_of(e, o), from = share_of(n, low - at, o->cost), to = share_of(n, high - at, o->cost);
+      if (from >= to) continue;
+      if (o->kind == BLOCK) run_block(e, o, e->scratches + t, from, to);
+      else if (o->kind == POOL) run_pool(e, o, from, to);
+      else run_other(e, o, from, to);
     }
+    wait_for_all(g, T);
   }
 }
 
@@ -615,7 +663,7 @@ static void read_block(reader *r, st_engine *e, op *o) {
   if (made != e->maps[o->out].channels) r->bad = 1;
 }
 
-static int read_op(reader *r, st_engine *e, op *o, int index) {
+static int read_op(reader *r, st_engine *e, op *o) {
   o->kind = number_in(r, BLOCK, STUFF);
   o->out = number_in(r, 1, e->n_maps - 1);
   o->in[0] = number_in(r, 0, e->n_maps - 1), o->in[1] = number_in(r, 0, e->n_maps - 1);
@@ -648,13 +696,35 @@ static int read_op(reader *r, st_engine *e, op *o, int index) {
     if (o->kind == MUL || o->kind == MATMUL) read[n++] = o->in[1];
   }
   for (int i = 0; i < n; i++) {
-    if (e->maps[read[i]].first < 0 || read[i] == o->out) return -1;
-    e->maps[read[i]].last = index;
+    const map *m = e->maps + read[i];
+    if (m->first < 0 || read[i] == o->out) return -1;
+    if (o->phase <= m->written) o->phase = m->written + 1;
   }
   if ((out->first >= 0) != (o->kind == BLOCK && o->accumulate)) return -1;
-  if (out->first < 0) out->first = index;
-  if (out->last < index) out->last = index;
+  if (out->first < 0) out->first = o->phase;
+  else if (o->phase <= out->last) o->phase = out->last + 1; /* others may read what is there so far */
+  out->written = o->phase;
+  if (out->last < o->phase) out->last = o->phase;
+  for (int i = 0; i < n; i++)
+    if (e->maps[read[i]].last < o->phase) e->maps[read[i]].last = o->phase;
+  if (e->n_phases <= o->phase) e->n_phases = o->phase + 1;
   return 0;
+}
+
+/* Bring operations into the order of their phases. */
+static int sort_ops(st_engine *e) {
+  op *sorted = calloc(e->n_ops + 1, sizeof *sorted);
+  int32_t *place = calloc(e->n_phases + 1, sizeof *place);
+  if (sorted && place) {
+    for (int i = 0; i < e->n_ops; i++) place[e->ops[i].phase + 1]++;
+    for (int i = 0; i < e->n_phases; i++) place[i + 1] += place[i];
+    for (int i = 0; i < e->n_ops; i++) sorted[place[e->ops[i].phase]++] = e->ops[i];
+    op *unsorted = e->ops;
+    e->ops = sorted, sorted = unsorted;
+  }
+  int done = sorted && place;
+  free(sorted), free(place);
+  return done ? 0 : -1;
 }
 
 static int read_payload(st_engine *e, const uint8_t *data, size_t size) {
@@ -675,18 +745,19 @@ static int read_payload(st_engine *e, const uint8_t *data, size_t size) {
     e->maps[i].channels = number_in(&r, 1, MAX_LENGTH);
     e->maps[i].rule[0] = number_in(&r, 0, e->n_rules - 1);
     e->maps[i].rule[1] = number_in(&r, 0, e->n_rules - 1);
-    e->maps[i].first = i ? -1 : 0;
+    e->maps[i].first = i ? -1 : 0, e->maps[i].written = -1;
   }
   if (r.bad || e->maps[0].channels != e->channels) return -1;
   e->n_ops = number_in(&r, 0, 1 << 20);
   if (r.bad || !(e->ops = calloc(e->n_ops + 1, sizeof *e->ops))) return -1;
   for (int i = 0; i < e->n_ops; i++)
-    if (read_op(&r, e, e->ops + i, i)) return -1;
+    if (read_op(&r, e, e->ops + i)) return -1;
+  if (sort_ops(e)) return -1;
   e->n_outputs = number_in(&r, 1, 1024);
   e->outputs = numbers_in(&r, e->n_outputs, 0, e->n_maps - 1);
   for (int i = 0; i < e->n_outputs && !r.bad; i++) {
     if (e->maps[e->outputs[i]].first < 0) return -1;
-    e->maps[e->outputs[i]].last = e->n_ops;
+    e->maps[e->outputs[i]].last = e->n_phases;
   }
   int32_t length = number_in(&r, 0, 1 << 28);
   if (r.bad || (size_t)length > r.left || !(e->metadata = calloc((size_t)length + 1, 1))) return -1;
@@ -719,17 +790,36 @@ static int offset_taps(stage *s) {
 typedef struct { int64_t ring, filtered, resized, wide; } need;
 static void most(int64_t *value, int64_t other) { if (other > *value) *value = other; }
 
-static int plan_sources(st_engine *e, op *o, const source *sources, int n, int H, int W, int at) {
+static int plan_sources(st_engine *e, op *o, source *sources, int n, int H, int W, int at) {
   for (int i = 0; i < n; i++) {
     const map *m = e->maps + sources[i].map;
+    int fits = m->H == H && m->W == W;
+    sources[i].now = fits ? DIRECT : sources[i].mode;
+    if (fits) continue;
     if (sources[i].mode == DIRECT) {
-      if (m->H != H || m->W != W) return fail(e, "the file is damaged: a block's maps differ in size");
+      return fail(e, "the file is damaged: a block's maps differ in size");
     } else if (make_lerp(o->vertical + at + i, m->H, H, sources[i].mode) ||
                make_lerp(o->horizontal + at + i, m->W, W, sources[i].mode)) {
       return fail(e, "out of memory");
     }
   }
   return 0;
+}
+
+/* Where a row of a source lies: rows that are made lie side by side, in the order of the op's list. */
+static int32_t channel_at(const op *o, const source *s, int32_t row) {
+  return s->now == DIRECT && s->mode != DIRECT ? o->picked[s->first + row] : row;
+}
+
+/* What a row costs beside its taps, and one that is resized: as many taps, measured on AVX-512. */
+enum { ROW = 14, REPEATED = 2, RESIZED = 8 };
+
+/* What the rows cost that are made of sources, so many columns in all. */
+static int64_t cost_of(const source *sources, int n, int64_t columns) {
+  int64_t cost = 0;
+  for (int i = 0; i < n; i++)
+    if (sources[i].now != DIRECT) cost += columns * sources[i].count * (sources[i].now == NEAREST ? REPEATED : RESIZED);
+  return cost;
 }
 
 static int pitch_of(int width) { return (width + ALIGN - 1) / ALIGN * ALIGN; }
@@ -764,8 +854,7 @@ static int plan_block(st_engine *e, op *o, int height, int width, need *most_nee
   if (offset_taps(&o->pre) || offset_taps(&o->filter) || offset_taps(&o->post)) return fail(e, "out of memory");
   for (int i = 0; i < o->pre.count; i++) {
     const source *s = o->pre_sources + o->pre.a[i];
-    int pitch = s->mode == DIRECT ? e->maps[s->map].pitch : pitch_of(o->W);
-    o->pre.taps[i].table = o->pre.a[i], o->pre.taps[i].offset = o->pre.b[i] * pitch;
+    o->pre.taps[i].table = o->pre.a[i], o->pre.taps[i].offset = channel_at(o, s, o->pre.b[i]) * pitch_of(o->W);
   }
   for (int i = 0; i < o->filter.count; i++) {
     int at = o->filter.c[i] - o->pads[1] + o->L;
@@ -773,7 +862,9 @@ static int plan_block(st_engine *e, op *o, int height, int width, need *most_nee
     o->filter.taps[i].offset = o->filter.a[i] * o->row_pitch + at % step * o->phase_pitch + at / step;
   }
   for (int i = 0; i < o->post.count; i++) {
-    o->post.taps[i].table = o->post.a[i], o->post.taps[i].offset = o->post.b[i] * pitch_of(o->OW);
+    int32_t number = o->post.a[i], at = o->post.b[i];
+    if (number) at = channel_at(o, o->post_sources + number - 1, at);
+    o->post.taps[i].table = number, o->post.taps[i].offset = at * pitch_of(o->OW);
   }
   int pitch = pitch_of(o->W) > pitch_of(o->OW) ? pitch_of(o->W) : pitch_of(o->OW), widest = pitch;
   for (int i = 0; i < o->n_pre; i++) if (e->maps[o->pre_sources[i].map].pitch > widest) widest = e->maps[o->pre_sources[i].map].pitch;
@@ -782,6 +873,10 @@ static int plan_block(st_engine *e, op *o, int height, int width, need *most_nee
   most(&most_needed->filtered, (int64_t)o->filter.rows * pitch_of(o->OW));
   most(&most_needed->resized, (int64_t)o->n_picked * pitch);
   most(&most_needed->wide, widest + 6 * ALIGN + (step > 1 ? (int64_t)o->pre.rows * pitch_of(o->W) : 0));
+  int64_t in = (int64_t)o->H * pitch_of(o->W), out = (int64_t)o->OH * m->pitch;
+  o->cost = in * (o->pre.count + ROW * o->pre.rows) + out * (o->filter.count + ROW * o->filter.rows) +
+            out * (o->post.count + ROW * o->post.rows) + cost_of(o->pre_sources, o->n_pre, in) +
+            cost_of(o->post_sources, o->n_post, out) + 1;
   return 0;
 }
 
@@ -802,6 +897,7 @@ static int plan_other(st_engine *e, op *o) {
     case CONSTANT: fits = n == (o->flags[0] ? area * m->channels : m->channels); break;
     case STUFF: fits = (m->H - 1) / o->flags[0] < x->H && (int64_t)(x->W - 1) * o->flags[1] < m->W; break;
   }
+  o->cost = area * m->channels * (o->kind == MATMUL || o->kind == LINEAR ? x->W : 4) + (int64_t)x->channels * x->H * x->pitch + 1;
   return fits ? 0 : fail(e, "the file is damaged: maps do not fit an operation of kind %d", o->kind);
 }
 
@@ -811,13 +907,11 @@ static int64_t place_maps(st_engine *e) {
   int64_t top = 0;
   if (!alive) return -1;
   for (int i = -1; i < e->n_ops; i++) {
-    int k = i < 0 ? 0 : e->ops[i].out;
+    int k = i < 0 ? 0 : e->ops[i].out, phase = i < 0 ? 0 : e->ops[i].phase, kept = 0;
     map *m = e->maps + k;
-    if (i >= 0 && m->first != i) continue;
-    if (i == 0 && k == 0) continue;
-    int kept = 0;
+    if (i >= 0 && m->first != phase) continue;
     for (int j = 0; j < n; j++)
-      if (e->maps[alive[j]].last >= (i < 0 ? 0 : i)) alive[kept++] = alive[j];
+      if (e->maps[alive[j]].last >= phase) alive[kept++] = alive[j];
     n = kept;
     int64_t size = (int64_t)m->channels * m->H * m->pitch + 2 * ALIGN, offset = 0;
     int j = 0; /* alive maps are sorted by their place */
@@ -974,24 +1068,41 @@ int st_output_shape(st_engine *e, int output, int height, int width, int shape[3
   return 0;
 }
 
-int st_run(st_engine *e, const float *pictures, int batch, int height, int width, float *const *outputs, int threads) {
-  if (batch < 1) return fail(e, "a batch of at least one picture is wanted, got %d", batch);
-  if (plan(e, height, width, threads)) return -1;
-  for (int b = 0; b < batch; b++) {
-    for (int y = 0; y < height; y++)
-      for (int c = 0; c < e->channels; c++)
-        memcpy(row_of(e, 0, y, c), pictures + (((int64_t)b * e->channels + c) * height + y) * width, sizeof(float) * width);
-    run_program(e);
-    for (int i = 0; i < e->n_outputs; i++) {
-      const map *m = e->maps + e->outputs[i];
-      for (int c = 0; outputs[i] && c < m->channels; c++)
-        for (int y = 0; y < m->H; y++)
-          memcpy(outputs[i] + (((int64_t)b * m->channels + c) * m->H + y) * m->W, row_of(e, e->outputs[i], y, c), sizeof(float) * m->W);
+/* What a call brings for each picture, and where its result goes. */
+typedef struct {
+  const float *picture; /* (channels, height, width), normalized, or */
+  const uint8_t *rgb;   /* (height, width, 3) */
+  float *const *outputs;
+  int picture_number;
+  uint8_t *labels;
+} call;
+
+static void take_lines(st_engine *e, const call *c, int y0, int y1) {
+  const map *m = e->maps;
+  for (int y = y0; y < y1; y++)
+    for (int k = 0; k < m->channels; k++) {
+      float *row = row_of(e, 0, y, k);
+      if (c->picture) {
+        memcpy(row, c->picture + ((int64_t)k * m->H + y) * m->W, sizeof(float) * m->W);
+        continue;
+      }
+      float mean = e->mean[k], scale = 1 / e->std[k];
+      const uint8_t *from = c->rgb + (int64_t)y * m->W * 3 + (e->swap ? 2 - k : k);
+      for (int x = 0; x < m->W; x++) row[x] = (from[3 * x] - mean) * scale;
     }
-  }
-  return 0;
 }
 
+static void give_channels(st_engine *e, const call *c, int t, int T) {
+  for (int i = 0; i < e->n_outputs; i++) {
+    const map *m = e->maps + e->outputs[i];
+    float *to = c->outputs[i];
+    if (!to) continue;
+    to += (int64_t)c->picture_number * m->channels * m->H * m->W;
+    int64_t rows = (int64_t)m->channels * m->H;
+    for (int64_t r = rows * t / T; r < rows * (t + 1) / T; r++)
+      memcpy(to + r * m->W, row_of(e, e->outputs[i], (int)(r % m->H), (int)(r / m->H)), sizeof(float) * m->W);
+  }
+}
 static void label_lines(const st_engine *e, scratch *s, uint8_t *labels, int width, int y0, int y1) {
   const map *m = e->maps + e->outputs[0];
   const float *data = e->arena + m->offset;
@@ -1015,23 +1126,47 @@ static void label_lines(const st_engine *e, scratch *s, uint8_t *labels, int wid
   }
 }
 
+static void run_call(st_engine *e, const call *c) {
+  int height = e->planned_height, width = e->planned_width;
+  gate g = {0};
+#ifdef _OPENMP
+  pthread_mutex_init(&g.lock, NULL), pthread_cond_init(&g.open, NULL);
+#pragma omp parallel num_threads(e->threads)
+#endif
+  {
+    int t = 0, T = 1;
+#ifdef _OPENMP
+    t = omp_get_thread_num(), T = omp_get_num_threads();
+#endif
+    int from = (int)((int64_t)height * t / T), to = (int)((int64_t)height * (t + 1) / T);
+    take_lines(e, c, from, to);
+    wait_for_all(&g, T);
+    run_phases(e, &g, t, T);
+    if (c->labels) label_lines(e, e->scratches + t, c->labels, width, from, to);
+    else give_channels(e, c, t, T);
+  }
+#ifdef _OPENMP
+  pthread_mutex_destroy(&g.lock), pthread_cond_destroy(&g.open);
+#endif
+}
+
+int st_run(st_engine *e, const float *pictures, int batch, int height, int width, float *const *outputs, int threads) {
+  if (batch < 1) return fail(e, "a batch of at least one picture is wanted, got %d", batch);
+  if (plan(e, height, width, threads)) return -1;
+  for (int b = 0; b < batch; b++) {
+    call c = {.picture = pictures + (int64_t)b * e->channels * height * width, .outputs = outputs, .picture_number = b};
+    run_call(e, &c);
+  }
+  return 0;
+}
+
 int st_segment(st_engine *e, const uint8_t *rgb, int height, int width, uint8_t *labels, int threads) {
   if (e->channels != 3) return fail(e, "the network takes %d channels, not a colour picture", e->channels);
   if (plan(e, height, width, threads)) return -1;
   const map *m = e->maps + e->outputs[0];
   if (m->channels > 256) return fail(e, "%d classes do not fit a byte: take st_run", m->channels);
   if (make_lerp(&e->label_y, m->H, height, BILINEAR) || make_lerp(&e->label_x, m->W, width, BILINEAR)) return fail(e, "out of memory");
-  for (int y = 0; y < height; y++)
-    for (int c = 0; c < 3; c++) {
-      float *row = row_of(e, 0, y, c), scale = 1 / e->std[c];
-      const uint8_t *from = rgb + (int64_t)y * width * 3 + (e->swap ? 2 - c : c);
-      for (int x = 0; x < width; x++) row[x] = (from[3 * x] - e->mean[c]) * scale;
-    }
-  run_program(e);
-#ifdef _OPENMP
-#pragma omp parallel for num_threads(threads) schedule(static)
-#endif
-  for (int t = 0; t < threads; t++)
-    label_lines(e, e->scratches + t, labels, width, (int)((int64_t)height * t / threads), (int)((int64_t)height * (t + 1) / threads));
+  call c = {.rgb = rgb, .labels = labels};
+  run_call(e, &c);
   return 0;
 }

@@ -95,6 +95,34 @@ def test_every_node(engine: Callable, form: Callable) -> None:
         check(made, graph, shape)
 
 
+class Resized(nn.Module):
+    """A map is resized to the size of another, which it has already where sizes are even."""
+
+    def __init__(self, mode: str, corners: bool | None) -> None:
+        super().__init__()
+        self.mode, self.corners = mode, corners
+        self.conv, self.down = nn.Conv2d(3, 6, 3, 1, 1), nn.Conv2d(6, 6, 3, 2, 1)
+        self.mix, self.out = nn.Conv2d(6, 5, 1), nn.Conv2d(5, 4, 3, 1, 1)
+        with torch.no_grad():
+            self.mix.weight[:, ::2] = 0  # rows that are not read
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        y = F.interpolate(self.down(x), scale_factor=2, mode='nearest')
+        y = F.interpolate(y, x.shape[2:], mode=self.mode, align_corners=self.corners)
+        return self.out((x[:, :5] + self.mix(y)).relu())
+
+
+@pytest.mark.parametrize(
+    ('mode', 'corners'), [('nearest', None), ('bilinear', False), ('bilinear', True)]
+)
+def test_maps_that_have_the_size_already(engine: Callable, mode: str, corners: bool | None) -> None:
+    graph, _ = compact(trace(Resized(mode, corners)))
+    made = engine(graph, 2)
+    for size in ((32, 48), (33, 48), (32, 47), (33, 47), (32, 48)):  # in one axis, in none
+        check(made, graph, (1, 3, *size))
+
+
 @settings(
     max_examples=25,
     deadline=None,
@@ -121,13 +149,21 @@ def test_any_zeros_any_size(
 _cache: dict[str, Graph] = {}
 
 
-def test_threads_change_no_bit(build: Build, engine: Callable) -> None:
-    graph, _ = compact(trace(build('tokens', 0.1)))
-    pictures = torch.randn(2, 3, 70, 50).numpy()
-    one = engine(graph)(pictures)
-    for threads in (2, 3, 16):
-        for got, want in zip(engine(graph, threads)(pictures), one, strict=True):
-            assert np.array_equal(got, want)
+@pytest.mark.parametrize('name', ['tokens', 'seg', 'cls'])
+def test_threads_change_no_bit(build: Build, engine: Callable, name: str) -> None:
+    graph, _ = compact(trace(build(name, 0.1)))
+    by_threads = {threads: engine(graph, threads) for threads in (1, 2, 3, 16)}
+    for size in ((70, 50), (33, 130)):
+        pictures = torch.randn(2, 3, *size).numpy()
+        one = by_threads[1](pictures)
+        for made in by_threads.values():
+            for _ in range(3):  # who comes first at a meeting of threads is chance
+                for got, want in zip(made(pictures), one, strict=True):
+                    assert np.array_equal(got, want)
+    if name == 'seg':
+        picture = np.random.default_rng(0).integers(0, 256, (70, 50, 3), np.uint8)
+        labels = [made.segment(picture) for made in by_threads.values()]
+        assert all(np.array_equal(labels[0], other) for other in labels)
 
 
 @pytest.mark.parametrize('size', [(64, 96), (37, 50)])
