@@ -23,6 +23,7 @@ PAGES, CODE = BUILD / 'pages', BUILD / 'code'
 
 LINK = re.compile(r'(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)(?=[)#])')
 FENCE = re.compile(r'^```.*?^```', re.MULTILINE | re.DOTALL)
+LONG = re.compile(r'(?<![\w./:(-])[\w./-]{24,}(?![\w./)-])')  # a path in a cell, not in a link
 ROLE = re.compile(r':\w+:`~?([^`]+)`')  # of Sphinx, in docstrings; here Markdown is read
 LANGUAGES = {'.py': 'python', '.json': 'json', '.yml': 'yaml', '.c': 'c', '.h': 'c'}
 PICTURES = {'.png', '.svg', '.jpg'}
@@ -45,7 +46,8 @@ def main() -> int:
         lay_out(path)
     for path in modules:
         lay_out(path)
-    nav = {'API': [{dotted(path): page_of(path).as_posix()} for path in modules]}
+    nav = {'API': packages(modules)}
+    shutil.copy2(ROOT / 'docs' / 'site.css', PAGES / 'site.css')
     settings = yaml.safe_load((ROOT / 'mkdocs.yml').read_text(encoding='utf-8'))
     settings |= settings_of_build(settings, nav)
     (BUILD / 'mkdocs.yml').write_text(yaml.safe_dump(settings), encoding='utf-8')
@@ -59,7 +61,9 @@ def main() -> int:
         '-f',
         BUILD / 'mkdocs.yml',
     ]
-    done = subprocess.run(command, check=False, env={**os.environ, 'NO_MKDOCS_2_WARNING': '1'})
+    environment = {**os.environ, 'NO_MKDOCS_2_WARNING': '1'}
+    # from the folder of the code, so that a page names its file as the repository does
+    done = subprocess.run(command, check=False, env=environment, cwd=CODE)
     if not done.returncode:
         print(f'open {(ROOT / "build/site/index.html").as_uri()}')
     return done.returncode
@@ -76,6 +80,23 @@ def settings_of_build(settings: dict[str, Any], nav: dict[str, Any]) -> dict[str
         nav=[*settings['nav'], nav],
         plugins=settings['plugins'],
     )
+
+
+def packages(modules: list[Path]) -> list[dict[str, Any]]:
+    """List the pages of modules, those of a package below its name, so that it can be folded."""
+    found: list[dict[str, Any]] = []
+    inside: dict[str, list[dict[str, str]]] = {}
+    for path in modules:
+        name, page = dotted(path).removeprefix('st_mm.'), page_of(path).as_posix()
+        package, _, rest = name.partition('.')
+        if rest:
+            inside[package].append({rest: page})
+        elif path.name == '__init__.py' and path.parent != ROOT / 'st_mm':
+            inside[package] = [{f'st_mm.{package}': page}]  # sorted: before its modules
+            found.append({package: inside[package]})
+        else:
+            found.append({name: page})
+    return found
 
 
 def page_of(path: Path) -> Path:
@@ -136,9 +157,23 @@ def with_links(text: str, page: Path) -> str:
 
     parts, end = [], 0
     for code in FENCE.finditer(text):
-        parts += [LINK.sub(follow, text[end : code.start()]), code[0]]
+        parts += [with_breaks(LINK.sub(follow, text[end : code.start()])), code[0]]
         end = code.end()
-    return ''.join([*parts, LINK.sub(follow, text[end:])])
+    return ''.join([*parts, with_breaks(LINK.sub(follow, text[end:]))])
+
+
+def with_breaks(text: str) -> str:
+    """Return a text whose tables fit: long paths in their cells may break after a part."""
+    lines = text.split('\n')
+    for number, line in enumerate(lines):
+        if line.startswith('|'):
+            pieces = line.split('`')  # every other one is code
+            for place in range(0, len(pieces), 2):
+                pieces[place] = LONG.sub(
+                    lambda word: re.sub(r'(?<=[/_])(?=\w)', '<wbr>', word[0]), pieces[place]
+                )
+            lines[number] = '`'.join(pieces)
+    return '\n'.join(lines)
 
 
 def dotted(path: Path) -> str:

@@ -17,6 +17,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 from mmengine import Config, ConfigDict
@@ -227,8 +228,8 @@ def walk(library: str, only: list[str] | None = None) -> Iterator[Row]:
                 break
             except (Exception, StopIteration) as error:
                 text = ' '.join(str(error).split()) or type(error).__name__
-                why = f'{path.stem if path else "no config"}: {text[:90]}'.replace('|', '/')
-                row = row._replace(left_out=why)
+                why = f'{path.stem if path else "no config"}: {shorten(text, 120)}'
+                row = row._replace(left_out=why.replace('|', '/').replace('__', r'\_\_'))
             finally:
                 gc.collect()
         yield row
