@@ -7,8 +7,9 @@ import pytest
 from mmengine import Config
 from mmengine.registry import HOOKS
 
-from st_mm.analysis.checkpoints import build_model, find_input_shape
+from st_mm.analysis.checkpoints import find_input_shape
 from st_mm.hooks import PruneHook, ReactivateHook, SearchHook
+from st_mm.models.building import build_model
 from st_mm.search import count_units, input_sizes, unit_costs
 from st_mm.units import find_owners
 

@@ -14,7 +14,7 @@ FLOORS = (
     ('units', 'measure', 'calibration', 'trainable', 'work_dir', 'hub'),
     ('models', 'optim'),
     ('search', 'prune'),
-    ('ticket', 'rewind', 'transfer'),
+    ('ticket', 'rewind', 'transfer', 'distillation'),
     ('hooks', 'deploy'),
     ('analysis', 'command_line'),
 )

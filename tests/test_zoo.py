@@ -15,8 +15,8 @@ from mmengine import Config
 from modelindex.load_model_index import load
 
 import st_mm  # noqa: F401 - registers the models
-from st_mm.analysis.checkpoints import build_model
 from st_mm.measure import count_macs, count_params
+from st_mm.models.building import build_model
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / 'configs'

@@ -8,11 +8,11 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
 from st_mm.hooks.labels import differ
+from st_mm.models.building import build_model
 from st_mm.rewind import read_record
 from st_mm.ticket import load_checkpoint, plain_state
 from st_mm.transfer import HEADER, match, rows
 
-from .checkpoints import build_model
 from .table import Table
 
 

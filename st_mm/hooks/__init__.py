@@ -1,5 +1,6 @@
 """Hooks for any mmengine Runner: they say when things happen."""
 
+from .distill_hook import DistillHook
 from .fixed_mask_hook import FixedMaskHook
 from .freeze_hook import FreezeHook
 from .initial_checkpoint_hook import InitialCheckpointHook
@@ -10,6 +11,7 @@ from .recalibrate_hook import RecalibrateHook
 from .search_hook import SearchHook
 
 __all__ = [
+    'DistillHook',
     'FixedMaskHook',
     'FreezeHook',
     'InitialCheckpointHook',

@@ -12,8 +12,8 @@ from mmpose.apis import MMPoseInferencer, inference_topdown
 from mmpose.apis import init_model as init_pose_model
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 
-from st_mm.analysis.checkpoints import build_model
 from st_mm.hub import find
+from st_mm.models.building import build_model
 
 SEG = 'supertickets-p90-slim_8b-30e_toy-streets-128x256'
 POSE = 'supertickets-p90-slim_16b-18e_toy-people-96x64'

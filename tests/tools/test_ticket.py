@@ -15,8 +15,8 @@ from mmengine.runner import Runner, set_random_seed
 from mmseg.apis import init_model
 from torch import nn
 
-from st_mm.analysis.checkpoints import build_model
 from st_mm.hooks import ProgressivePruneHook
+from st_mm.models.building import build_model
 from st_mm.prune import Masks, lowest, magnitude, prunable_weights
 from st_mm.rewind import read_ticket, rewind
 from st_mm.search import shrink

@@ -12,8 +12,8 @@ from mmengine.fileio import load
 
 from st_mm.config_path import config_path
 from st_mm.measure import count_macs, count_params
+from st_mm.models.building import build_model
 
-from ..checkpoints import build_model
 from ..report import Cost
 from .networks import NOTHING, Figures, Reference, Task
 

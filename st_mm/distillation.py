@@ -1,0 +1,175 @@
+"""Distillation: what a network should answer, besides the truth, is what a teacher answers.
+
+Source: Hinton, Vinyals and Dean, arXiv 1503.02531 (classes, with a temperature); each pixel of a
+segmentation is classified alike; heatmaps are regressed.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LOSSES = ('kl', 'mse')
+HEADS = ('decode_head', 'head')  # of mmseg; of mmpretrain and mmpose
+
+
+class Teacher:
+    """A network that is asked, and does not learn.
+
+    Args:
+        model (nn.Module): An mm model with a head. It is put into eval mode, without gradients.
+
+    Raises:
+        ValueError: If it has no head whose output could be compared.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        find_head(model)
+        self.model = model.eval().requires_grad_(False)
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Answer pictures (B, C, H, W), normalized; see :func:`only_tensor` for what may come."""
+        with torch.no_grad():
+            return only_tensor(self.model(inputs, data_samples=None, mode='tensor'))
+
+    def check(self, student: nn.Module) -> None:
+        """Refuse a student that gets other pictures or answers other questions.
+
+        Args:
+            student (nn.Module): The model that learns.
+
+        Raises:
+            ValueError: Naming what differs.
+        """
+        ours, theirs = (_facts(model) for model in (student, self.model))
+        for name in ours.keys() & theirs.keys():
+            if ours[name] != theirs[name]:
+                raise ValueError(
+                    f'the teacher does not fit: its {name} is {theirs[name]}, that of the model '
+                    f'{ours[name]}'
+                )
+
+
+def find_head(model: nn.Module) -> nn.Module:
+    """The head of an mm model.
+
+    Raises:
+        ValueError: If there is none, or several in a row.
+    """
+    for name in HEADS:
+        if isinstance(head := getattr(model, name, None), nn.Module):
+            if isinstance(head, nn.ModuleList):
+                raise ValueError(f'{type(model).__name__} has several heads in a row: {name}')
+            return head
+    raise ValueError(f'{type(model).__name__} has none of the heads {", ".join(HEADS)}')
+
+
+def loss_of(model: nn.Module) -> str:
+    """``'mse'`` for the heatmaps of mmpose, ``'kl'`` for classes."""
+    kinds = {kind.__module__.split('.')[0] for kind in type(find_head(model)).__mro__}
+    return 'mse' if 'mmpose' in kinds else 'kl'
+
+
+def only_tensor(output: Any) -> Tensor:
+    """The output of a head, if it is one tensor: (B, classes), or (B, classes or joints, H, W).
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if isinstance(output, list | tuple) and len(output) == 1:
+        output = output[0]
+    if not isinstance(output, Tensor):
+        raise ValueError(f'a head gives a {type(output).__name__}, and not one tensor to compare')
+    return output
+
+
+def distance(student: Tensor, teacher: Tensor, loss: str, temperature: float = 1.0) -> Tensor:
+    """How far an answer is from that of the teacher.
+
+    Args:
+        student (Tensor): (B, C), or (B, C, H, W).
+        teacher (Tensor): The same; a map of another size is resized to that of the student.
+        loss (str): ``'kl'``: the divergence of the student's classes from the teacher's, over axis
+            1, times the square of the temperature; ``'mse'``: the squared difference.
+        temperature (float): Both are divided by it; for ``'kl'`` alone. Defaults to 1.
+
+    Returns:
+        Tensor: The mean over the pictures, and over the pixels; of the squared difference, over
+            all values.
+
+    Raises:
+        ValueError: If the answers have another shape.
+    """
+    student, teacher = student.float(), teacher.float()  # not in half precision
+    if student.dim() == teacher.dim() == 4 and student.shape[2:] != teacher.shape[2:]:
+        teacher = F.interpolate(teacher, student.shape[2:], mode='bilinear')
+    if student.shape != teacher.shape:
+        raise ValueError(
+            f'the teacher answers with {tuple(teacher.shape)}, the model with '
+            f'{tuple(student.shape)}'
+        )
+    if loss == 'mse':
+        return F.mse_loss(student, teacher)
+    ours, theirs = ((x / temperature).log_softmax(1) for x in (student, teacher))
+    divergence = F.kl_div(ours, theirs, reduction='none', log_target=True).sum(1)
+    return divergence.mean() * temperature**2
+
+
+@contextmanager
+def kept_output(model: nn.Module) -> Iterator[list[Any]]:
+    """A list that holds what the head of a model gives while this lasts."""
+    head = find_head(model)
+    kept: list[Any] = []
+    own, forward = head.__dict__.get('forward'), head.forward
+
+    def keep(*arguments: Any, **named: Any) -> Any:
+        output = forward(*arguments, **named)
+        kept[:] = [output]
+        return output
+
+    head.forward = keep  # mmseg and mmpose call it without the hooks of a module
+    try:
+        yield kept
+    finally:
+        del head.forward
+        if own is not None:
+            head.forward = own
+
+
+def with_teacher(
+    model: Any, compare: Callable[[Tensor, Tensor], Tensor]
+) -> Callable[..., dict[str, Tensor]]:
+    """The ``loss`` of a model, with one more entry, ``loss_distill``.
+
+    Args:
+        model (nn.Module): An mm model.
+        compare (Callable): Takes the pictures of a batch and the output of the model's head, and
+            gives the loss.
+    """
+    own: Callable[..., dict[str, Tensor]] = model.loss
+
+    def loss(inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
+        with kept_output(model) as kept:
+            losses = own(inputs, data_samples)
+        return {**losses, 'loss_distill': compare(inputs, only_tensor(kept[0]))}
+
+    return loss
+
+
+def _facts(model: nn.Module) -> dict[str, Any]:
+    """What a model is given and asked."""
+    before, head = getattr(model, 'data_preprocessor', None), find_head(model)
+    found: dict[str, Any] = {}
+    for name in ('mean', 'std'):
+        if isinstance(value := getattr(before, name, None), Tensor):
+            found[f'{name} of the pictures'] = value.flatten().tolist()
+    if before is not None:
+        flips = any(getattr(before, name, False) for name in ('channel_conversion', 'to_rgb'))
+        found['order of channels'] = 'swapped' if flips else 'as it is read'
+    for name in ('num_classes', 'out_channels'):
+        if isinstance(value := getattr(head, name, None), int):
+            found['number of classes' if name == 'num_classes' else 'number of outputs'] = value
+    return found

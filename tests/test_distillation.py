@@ -1,0 +1,261 @@
+"""A teacher's answers beside the truth: the right number, and nothing else is changed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine import Config
+from mmengine.config import ConfigDict
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import Runner
+from mmengine.structures import PixelData
+from mmpose.testing import get_packed_inputs
+from mmpretrain.structures import DataSample
+from mmseg.structures import SegDataSample
+from torch import nn
+from torch.nn import functional as F
+
+from st_mm import config_path
+from st_mm.analysis.checkpoints import open_checkpoint
+from st_mm.distillation import Teacher, distance, kept_output, loss_of, with_teacher
+from st_mm.hooks import DistillHook
+from st_mm.hooks.distill_hook import build
+from st_mm.ticket import load_checkpoint
+
+PICTURE = dict(mean=[127.0] * 3, std=[60.0] * 3)
+BACKBONE = dict(type='MobileNetV2', widen_factor=0.25)
+CODEC = dict(type='MSRAHeatmap', input_size=(64, 64), heatmap_size=(16, 16), sigma=2)
+MODELS_OF_THREE = dict(
+    mmseg=dict(
+        type='EncoderDecoder',
+        data_preprocessor=dict(type='SegDataPreProcessor', size=(64, 64), **PICTURE),
+        backbone=dict(type='MobileNetV2', widen_factor=0.25, out_indices=(4, 6)),
+        decode_head=dict(
+            type='FCNHead', in_channels=80, channels=8, num_convs=1, num_classes=3,
+            loss_decode=dict(type='CrossEntropyLoss'),
+        ),
+    ),
+    mmpose=dict(
+        type='TopdownPoseEstimator',
+        data_preprocessor=dict(type='PoseDataPreprocessor', **PICTURE),
+        backbone=dict(**BACKBONE, out_indices=(7,)),
+        head=dict(
+            type='HeatmapHead', in_channels=1280, out_channels=17,
+            deconv_out_channels=(8, 8, 8), deconv_kernel_sizes=(4, 4, 4), decoder=CODEC,
+            loss=dict(type='KeypointMSELoss', use_target_weight=True),
+        ),
+    ),
+    mmpretrain=dict(
+        type='ImageClassifier',
+        data_preprocessor=dict(type='ClsDataPreprocessor', **PICTURE),
+        backbone=BACKBONE,
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LinearClsHead', num_classes=3, in_channels=1280),
+    ),
+)  # fmt: skip
+
+
+def model_of(library: str, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    with DefaultScope.overwrite_default_scope(library):
+        return MODELS.build(ConfigDict(MODELS_OF_THREE[library]))
+
+
+def batch_of(library: str) -> dict[str, Any]:
+    noise = torch.Generator().manual_seed(0)
+    pictures = [255 * torch.rand((3, 64, 64), generator=noise) for _ in range(2)]
+    if library == 'mmpose':
+        np.random.seed(0)
+        return get_packed_inputs(2, img_shape=(64, 64), input_size=(64, 64), heatmap_size=(16, 16))
+    if library == 'mmpretrain':
+        samples = [DataSample().set_gt_label(i) for i in range(2)]
+    else:
+        samples = [SegDataSample(metainfo=dict(img_shape=(64, 64))) for _ in range(2)]
+        for picture, sample in zip(pictures, samples, strict=True):
+            sample.gt_sem_seg = PixelData(data=(picture[:1] > 127).long())
+    return dict(inputs=pictures, data_samples=samples)
+
+
+@pytest.mark.parametrize('shape', [(4, 5), (2, 5, 3, 4)])
+def test_divergence(shape: tuple[int, ...]) -> None:
+    ours, theirs = torch.randn(2, *shape, dtype=torch.float64)
+    for temperature in (1.0, 4.0):
+        p, q = ((x / temperature).softmax(1) for x in (theirs, ours))
+        want = (p * (p.log() - q.log())).sum(1).mean() * temperature**2
+        got = distance(ours, theirs, 'kl', temperature)
+        torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=1e-7)
+    assert distance(ours, ours, 'kl').abs() < 1e-6
+
+
+def test_maps_of_another_size() -> None:
+    ours, theirs = torch.randn(1, 3, 8, 8), torch.randn(1, 3, 4, 4)
+    want = F.mse_loss(ours, F.interpolate(theirs, (8, 8), mode='bilinear'))
+    assert distance(ours, theirs, 'mse') == want
+
+
+def test_other_shapes() -> None:
+    with pytest.raises(ValueError, match=r'answers with \(2, 4\), the model with \(2, 3\)'):
+        distance(torch.zeros(2, 3), torch.zeros(2, 4), 'kl')
+
+
+@pytest.mark.parametrize('library', MODELS_OF_THREE)
+def test_three_libraries(library: str) -> None:
+    student, teacher = model_of(library, 0), Teacher(model_of(library, 1))
+    teacher.check(student)
+    kind = loss_of(student)
+    assert kind == ('mse' if library == 'mmpose' else 'kl')
+    data = student.data_preprocessor(batch_of(library), True)
+    torch.manual_seed(0)  # dropout
+    with kept_output(student) as kept:
+        own = student.loss(**data)
+    assert 'forward' not in (student.decode_head if library == 'mmseg' else student.head).__dict__
+    before = {name: value.clone() for name, value in teacher.model.state_dict().items()}
+    torch.manual_seed(0)
+    both = with_teacher(student, lambda x, y: 2 * distance(y, teacher(x), kind))(**data)
+    assert set(both) == {*own, 'loss_distill'}
+    want = 2 * distance(kept[0], teacher.model(data['inputs'], None, mode='tensor'), kind)
+    torch.testing.assert_close(both['loss_distill'], want)
+    assert both['loss_distill'] > 0
+    both['loss_distill'].backward()
+    learned = [p for p in student.backbone.parameters() if p.grad is not None and p.grad.any()]
+    assert len(learned) > 10
+    after = teacher.model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert all(p.grad is None for p in teacher.model.parameters())
+
+
+@pytest.fixture
+def teacher_files(tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Config and weights of a classifier of 3 classes, changed as said."""
+
+    def make(**changes: Any) -> dict[str, str]:
+        config = Config(dict(model=MODELS_OF_THREE['mmpretrain'], default_scope='mmpretrain'))
+        config.merge_from_dict(changes)
+        file, weights = tmp_path / 'teacher.py', tmp_path / 'teacher.pth'
+        config.dump(file)
+        torch.manual_seed(3)
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            model = MODELS.build(config.model)
+        torch.save(dict(meta={}, state_dict=model.state_dict()), weights)
+        return dict(teacher=str(file), checkpoint=str(weights))
+
+    return make
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Callable[..., Path]:
+    """The last checkpoint of a training of three epochs on two pictures of noise."""
+
+    def train(name: str, hooks: list, epochs: int = 3, **config: Any) -> Path:
+        work_dir = tmp_path / name
+        pictures = batch_of('mmpretrain')
+        pairs = zip(pictures['inputs'], pictures['data_samples'], strict=True)
+        data = [dict(inputs=picture, data_samples=sample) for picture, sample in pairs]
+        torch.manual_seed(0)
+        Runner(
+            model=model_of('mmpretrain', 0),
+            work_dir=str(work_dir),
+            train_dataloader=dict(
+                dataset=data,
+                batch_size=2,
+                sampler=dict(type='DefaultSampler', shuffle=False),
+                collate_fn=dict(type='pseudo_collate'),
+            ),
+            train_cfg=dict(by_epoch=True, max_epochs=epochs),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9)),
+            custom_hooks=hooks,
+            default_scope='mmpretrain',
+            experiment_name=f'{tmp_path.name}-{name}',
+            randomness=dict(seed=0),
+            log_level='WARNING',
+            **config,
+        ).train()
+        return work_dir / f'epoch_{epochs}.pth'
+
+    return train
+
+
+def states(*files: Path) -> list[dict[str, torch.Tensor]]:
+    return [load_checkpoint(file)['state_dict'] for file in files]
+
+
+def test_a_teacher_that_does_not_count_changes_no_bit(
+    trained: Callable, teacher_files: Callable
+) -> None:
+    hook = dict(type='DistillHook', **teacher_files())
+    without, silent, heard = states(
+        trained('without', []),
+        trained('silent', [dict(hook, weight=0)]),
+        trained('heard', [dict(hook, weight=3.0, temperature=2.0)]),
+    )
+    assert without.keys() == silent.keys() == heard.keys()
+    assert all(torch.equal(silent[name], value) for name, value in without.items())
+    assert not torch.equal(heard['head.fc.weight'], without['head.fc.weight'])
+
+
+def test_with_a_ticket_resumed_is_uninterrupted(trained: Callable, teacher_files: Callable) -> None:
+    prune = dict(type='ProgressivePruneHook', ratio=0.5, step=0.3, interval=1, end=2)
+    hooks = [dict(type='DistillHook', **teacher_files()), prune]
+    whole = trained('whole', hooks)
+    again = trained('again', hooks, resume=True, load_from=str(whole.with_name('epoch_1.pth')))
+    ours, theirs = states(again, whole)
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    weights = [value for name, value in ours.items() if value.dim() == 4]
+    assert sum(int((weight == 0).sum()) for weight in weights) > 1000
+
+
+def test_a_ticket_as_teacher() -> None:
+    name = 'supertickets-p90-slim_32b-36e_toy-shapes-48x48'
+    model = build(config_path(f'toy/{name}.py'), f'st_mm://{name}.pth').eval()
+    root = Path(__file__).parents[1]
+    same = open_checkpoint(root / 'weights' / f'{name}.pth').model.eval()
+    pictures = torch.randn(1, 3, 48, 48)
+    assert torch.equal(model(pictures, mode='tensor'), same(pictures, mode='tensor'))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'model.head.num_classes': 5}, 'number of classes is 5, that of the model 3'),
+        ({'model.data_preprocessor.mean': [0.0] * 3}, 'mean of the pictures'),
+        ({'model.data_preprocessor.to_rgb': True}, 'order of channels is swapped'),
+    ],
+)
+def test_a_teacher_of_something_else(
+    trained: Callable, teacher_files: Callable, tmp_path: Path, changes: dict, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        trained('run', [dict(type='DistillHook', **teacher_files(**changes))])
+    assert not list((tmp_path / 'run').glob('*.pth'))
+
+
+def test_bad_files(trained: Callable, teacher_files: Callable, tmp_path: Path) -> None:
+    good = teacher_files()
+    empty = tmp_path / 'empty.py'
+    empty.write_text('')
+    with pytest.raises(ValueError, match=r'config of the teacher, .*empty.py: it has no model'):
+        trained('a', [dict(type='DistillHook', **{**good, 'teacher': str(empty)})])
+    part = tmp_path / 'part.pth'
+    state = load_checkpoint(good['checkpoint'])['state_dict']
+    torch.save(dict(meta={}, state_dict={**state, 'other.weight': torch.zeros(2)}), part)
+    with pytest.raises(ValueError, match=r'weights of the teacher, .*part.pth: .*other.weight'):
+        trained('b', [dict(type='DistillHook', **{**good, 'checkpoint': str(part)})])
+    with pytest.raises(FileNotFoundError, match=r'nowhere.pth'):
+        trained('c', [dict(type='DistillHook', **{**good, 'checkpoint': 'nowhere.pth'})])
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(teacher=''), 'teacher of DistillHook must be the name of a file'),
+        (dict(weight=-1), 'weight must be a number of at least 0'),
+        (dict(temperature=0), 'temperature must be a number above 0'),
+        (dict(loss='l1'), 'loss'),
+    ],
+)
+def test_bad_arguments(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DistillHook(**{**dict(teacher='a.py', checkpoint='a.pth'), **arguments})
