@@ -4,7 +4,8 @@ Each other private member that st_mm uses has one place too: the fixes in :mod:`
 ``_params_init_info`` in :mod:`st_mm.models.init`, the hooks of registration
 and of loading in
 :mod:`st_mm.units.stock`, the dtype detour in :func:`st_mm.units.loading.set_data`, and torch's
-``_foreach_*`` in :mod:`st_mm.optim.rmsprop` and :mod:`st_mm.prune.masks`.
+``_foreach_*`` in :mod:`st_mm.optim.rmsprop`, :mod:`st_mm.prune.masks` and
+:mod:`st_mm.prune.straight_through`.
 ``tests/test_contract.py`` names them all: a new mmengine or torch fails there first.
 """
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .arguments import names
 from .search.shrink import shrink
-from .ticket import LATENT, RECORD, Ticket, Units, load_checkpoint, plain_state
+from .ticket import LATENT, RECORD, THRESHOLDS, Ticket, Units, load_checkpoint, plain_state
 from .ticket.validation import check_latent
 from .transfer import Carried, Transfer, match, report
 
@@ -131,7 +131,7 @@ class TicketInit:
         checkpoint = load_checkpoint(self.checkpoint)
         record, state = read_record(checkpoint, self.checkpoint), plain_state(checkpoint)
         if LATENT in checkpoint:
-            check_latent(checkpoint[LATENT], record.masks)
+            check_latent(checkpoint[LATENT], record.masks, checkpoint.get(THRESHOLDS))
         children: Iterable[Any] = module.children()
         for child in children:
             if hasattr(child, 'init_weights'):

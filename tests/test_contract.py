@@ -167,17 +167,26 @@ def test_another_dtype_and_back_resets_what_autograd_remembers() -> None:
 
 
 @pytest.mark.parametrize(
-    'name', ['add', 'add_', 'addcdiv_', 'addcmul_', 'mul_', 'sqrt_'], ids='_foreach_{}'.format
+    'name',
+    ['add', 'add_', 'addcdiv_', 'addcmul_', 'mul_', 'sqrt_', 'sub_', 'zero_'],
+    ids='_foreach_{}'.format,
 )
 def test_torch_works_on_lists_of_tensors(name) -> None:
     function: Callable | None = getattr(torch, f'_foreach_{name}', None)
-    assert function is not None, 'optim.rmsprop and prune.masks use it'
+    assert function is not None, 'optim.rmsprop, prune.masks and prune.straight_through use it'
     ones = [torch.ones(2), torch.ones(3)]
-    count = dict(addcdiv_=2, addcmul_=2, sqrt_=0).get(name, 1)
+    count = dict(addcdiv_=2, addcmul_=2, sqrt_=0, zero_=0).get(name, 1)
     lists = [[torch.full_like(t, 2.0) for t in ones] for _ in range(count)]
     result = function(ones, *lists)
     values = dict(add=3.0, add_=3.0, addcdiv_=2.0, addcmul_=5.0, mul_=2.0, sqrt_=1.0)
+    values |= dict(sub_=-1.0, zero_=0.0)
     assert all(bool((t == values[name]).all()) for t in result or ones)
+
+
+def test_torch_clamps_lists_of_tensors_by_lists_of_numbers() -> None:
+    upper = torch._foreach_clamp_max([torch.ones(2), torch.ones(3)], [0.5, 2.0])
+    torch._foreach_clamp_min_(upper, [0.0, 1.5])
+    assert [t.tolist() for t in upper] == [[0.5] * 2, [1.5] * 3], 'prune.straight_through uses it'
 
 
 @pytest.mark.parametrize('reentrant', [True, False])

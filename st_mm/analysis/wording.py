@@ -82,6 +82,8 @@ def describe_prune(config: Mapping[str, Any]) -> str:
         line += f', pattern {pattern["type"]}({numbers})'
     if config['rules']:
         line += f'; rules for {", ".join(rule["names"] for rule in config["rules"])}'
+    if through := config.get('straight_through'):
+        line += f'; masked weights learn, masks are {through}'
     if config['skip']:
         line += f'; skips {", ".join(config["skip"])}'
     return line

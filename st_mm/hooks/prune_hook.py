@@ -9,13 +9,14 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
-from st_mm.arguments import flag, integer
+from st_mm.arguments import choice, flag, integer
 from st_mm.private import has_loaded, resumed
-from st_mm.prune import NM, SCHEDULES, Criterion, Schedule
+from st_mm.prune import NM, SCHEDULES, Criterion, Schedule, StraightThrough
 
 from .event_lines import prune_line, refit_line
 from .event_log import log_event, log_scalars
 from .evidence import evidence_at
+from .learning import Learning
 from .mask_hook import MaskHook
 from .run_state import Moment, RunState, bare_model
 from .search_hook import SearchHook
@@ -55,6 +56,10 @@ class PruneHook(MaskHook):
         by_epoch (bool): Whether time runs in epochs or in iterations. Defaults to True.
         best_at_target (bool): Whether ``save_best`` and early stopping leave out validations before
             the weights have the schedule's ratio. Defaults to False.
+        straight_through (str, optional): ``'hard'`` lets masked weights learn at every step, and
+            each prune chooses among all weights anew; ``'soft'`` takes the size of the largest
+            masked weight off the kept ones too, see :class:`st_mm.prune.StraightThrough`. Defaults
+            to None: masked weights keep their values until they are freed.
 
     Raises:
         ValueError: If an argument is out of its range, the model has no prunable weights, or
@@ -72,6 +77,7 @@ class PruneHook(MaskHook):
         calibration_batches: int = 10,
         by_epoch: bool = True,
         best_at_target: bool = False,
+        straight_through: str | None = None,
     ) -> None:
         super().__init__(skip, by_epoch)
         self.best_at_target = flag('best_at_target', best_at_target)
@@ -79,12 +85,18 @@ class PruneHook(MaskHook):
         self.criterion = Criterion.build(score, scope, rules, pattern)
         self.criterion.check(self.schedule.ratio)
         self.calibration_batches = integer('calibration_batches', calibration_batches, 0)
+        if straight_through is not None:
+            choice('straight_through', straight_through, ('hard', 'soft'))
+        self.straight_through = straight_through
+        self.learning: Learning | None = None
         self._inherited = 0.0  # ratio of the ticket that training starts from
 
     def config(self) -> dict[str, Any]:
         """Return the arguments of the hook, for the ticket record."""
         schedule = dict(type=type(self.schedule).__name__, **asdict(self.schedule))
         arguments = dict(schedule=schedule, skip=list(self.skip), **self.criterion.config())
+        if self.straight_through:
+            arguments['straight_through'] = self.straight_through
         return {**super().config(), **arguments}
 
     def fitting(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -110,6 +122,11 @@ class PruneHook(MaskHook):
             state.masks.load(self.own(state.ticket.masks), state.latent, state.before)
         else:
             self._take_over(runner, state)
+        if self.straight_through:
+            soft = self.straight_through == 'soft'
+            if soft and resumed(runner):
+                state.masks.thresholds |= self.own(state.thresholds)
+            self.learning = Learning(runner, StraightThrough(state.masks, self.names, soft))
         if self.own(state.masks.keep) and not any('ratio' in e for e in state.ticket.events):
             self._inherit(runner, state, moment)
         inherited = [e['ratio'] for e in state.ticket.events if e['kind'] == 'inherit']
@@ -222,7 +239,8 @@ class PruneHook(MaskHook):
         searched = bool(own) and state.searched == moment and state.freed != moment
         if self.schedule.due(moment.t):
             if (
-                self.schedule.ratio_at(moment.t) > self._inherited
+                self.learning
+                or self.schedule.ratio_at(moment.t) > self._inherited
                 or self._share_masked(state) < self._inherited
             ):
                 self._prune(runner, moment, 'prune')
@@ -233,6 +251,8 @@ class PruneHook(MaskHook):
     def _prune(self, runner: Runner, moment: Moment, kind: str) -> None:
         state = RunState.of(runner)
         ratio = self._ratio_at(moment.t)
+        if self.learning:
+            self.learning.through.release()  # every weight competes, by what it has learned
         masks = self.criterion.choose(
             self.own(state.masks.weights),
             evidence_at(runner, moment, self.criterion.batches),
@@ -240,12 +260,16 @@ class PruneHook(MaskHook):
             share=min(1.0, ratio / self.schedule.ratio),
             masked=self.own(state.masks.masked()),
         )
-        if self._inherited:  # its masks nest, whatever the scope or the pattern
+        if (
+            self._inherited and not self.learning
+        ):  # its masks nest, whatever the scope or the pattern
             masks = {
                 name: stays & (state.masks.keep[name] != 0) if name in state.masks.keep else stays
                 for name, stays in masks.items()
             }
         change = state.masks.update(masks)
+        if self.learning:
+            self.learning.through.hold()
         state.calibration_batches = max(state.calibration_batches, self.calibration_batches)
         density = state.masks.density()
         log_scalars(runner, {'prune/density': density})  # of a refit too: one curve of the density

@@ -75,7 +75,13 @@ class ReactivateHook(TicketHook):
 
     def before_train(self, runner: Runner) -> None:
         """Find the hooks to follow."""
-        self.pruner = self._partner(runner, PruneHook)
+        self.pruner: PruneHook = self._partner(runner, PruneHook)
+        if self.pruner.straight_through:
+            raise ValueError(
+                'ReactivateHook frees masked weights at events, and with straight_through they '
+                'learn at every step: drop ReactivateHook from custom_hooks, or straight_through '
+                f'from {type(self.pruner).__name__}'
+            )
         leader = self._partner(runner, SearchHook) if self.on == 'search' else self.pruner
         self.by_epoch = leader.by_epoch
         check_same_time(leader, self.pruner)

@@ -16,6 +16,7 @@ from st_mm.private import compile_step, refresh_average, wrap_anew
 from st_mm.prune import Masks
 from st_mm.search import Cut, shrink
 from st_mm.ticket import LATENT as LATENT
+from st_mm.ticket import THRESHOLDS as THRESHOLDS
 from st_mm.ticket import Ticket
 from st_mm.trainable import optimized
 from st_mm.transfer import Carried, carried
@@ -45,6 +46,7 @@ class RunState:
         ticket (Ticket): The record so far; empty until a checkpoint or the training has one.
         latent (list, optional): Latent weights of the loaded checkpoint.
         before (dict, optional): Masks of its last prune.
+        thresholds (dict[str, float]): Thresholds of its soft masks.
         masks (Masks): Masks of the training; empty without a pruning hook.
         shared (frozenset[str], optional): Names of the tensors that came with the ticket; None if
             the whole model did.
@@ -63,6 +65,7 @@ class RunState:
         self.ticket = Ticket()
         self.latent: list[dict[str, Tensor]] | None = None
         self.before: dict[str, Any] | None = None
+        self.thresholds: dict[str, float] = {}
         self.masks = Masks({})
         self.shared: frozenset[str] | None = None
         self.fixed: frozenset[str] = frozenset()

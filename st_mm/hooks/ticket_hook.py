@@ -22,7 +22,7 @@ from .opening import open_files
 from .plain_checkpoint import make_plain, restore
 from .recalibrate_hook import RecalibrateHook
 from .resume_check import check_resumable
-from .run_state import BEFORE, LATENT, Moment, RunState, bare_model, follow_shapes
+from .run_state import BEFORE, LATENT, THRESHOLDS, Moment, RunState, bare_model, follow_shapes
 
 
 class TicketHook(Hook):
@@ -104,8 +104,9 @@ class TicketHook(Hook):
         state, ticket = RunState.of(runner), Ticket.from_meta(meta)
         state.ticket = ticket or Ticket()
         state.latent, state.before = checkpoint.get(LATENT), checkpoint.get(BEFORE)
+        state.thresholds = checkpoint.get(THRESHOLDS, {})
         if state.latent is not None:
-            check_latent(state.latent, state.ticket.masks)
+            check_latent(state.latent, state.ticket.masks, state.thresholds)
         to_resume = is_to_resume(runner) and is_training(runner)
         model, weights = bare_model(runner), plain_state(checkpoint)
         if to_resume or not is_training(runner):
@@ -192,6 +193,8 @@ class TicketHook(Hook):
         state.ticket.masks = state.masks.state()
         checkpoint[LATENT] = state.masks.latent_state()
         checkpoint[BEFORE] = state.masks.before_state()
+        if state.masks.thresholds:
+            checkpoint[THRESHOLDS] = dict(state.masks.thresholds)
         checkpoint['meta'][KEY] = state.ticket.to_meta()
         make_plain(checkpoint)
 

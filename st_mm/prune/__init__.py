@@ -10,6 +10,7 @@ from .schedule import SCHEDULES, Constant, Cubic, OneShot, Progressive, Schedule
 from .scope import SCOPES, Rule, assign, choose, lowest
 from .scores import SCORES, magnitude, random
 from .shuffle import shuffle
+from .straight_through import StraightThrough
 
 __all__ = [
     'NM',
@@ -29,6 +30,7 @@ __all__ = [
     'Progressive',
     'Rule',
     'Schedule',
+    'StraightThrough',
     'Survey',
     'assign',
     'choose',

@@ -54,7 +54,10 @@ class Masks:
         before (dict[str, Tensor]): Bool masks of the last :meth:`update`, whatever has been freed
             since; weights that are not in it were kept.
         latent (list[dict[str, Tensor]]): Values of masked weights, 0 elsewhere; the live model's
-            first, then those of each copy.
+            first, then those of each copy. Where masked weights learn, those of whole tensors
+            (:class:`~st_mm.prune.StraightThrough`).
+        thresholds (dict[str, float]): What kept weights lose in size, where masks are soft; their
+            latent values are saved too. Starts empty.
         resting (frozenset[str]): Weights that take no part now, since they do not train: masks
             that they have hold, and nothing else happens to them. Starts empty.
     """
@@ -66,6 +69,7 @@ class Masks:
         self.keep: dict[str, Tensor] = {}
         self.before: dict[str, Tensor] = {}
         self.latent: list[dict[str, Tensor]] = [{} for _ in self.sets]
+        self.thresholds: dict[str, float] = {}
         self.resting: frozenset[str] = frozenset()
 
     @property
@@ -127,6 +131,7 @@ class Masks:
                 value.copy_(torch.where(stays, value, torch.zeros_like(value)))
             self.keep[name] = self._like_weight(name, stays)
             self.before[name] = stays
+            self.thresholds.pop(name, None)
         return change
 
     def _like_weight(self, name: str, mask: Tensor) -> Tensor:
@@ -190,6 +195,7 @@ class Masks:
             if where is None:
                 for tensors in (self.keep, *self.latent):
                     del tensors[name]
+                self.thresholds.pop(name, None)
         return freed
 
     def masked(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -226,11 +232,19 @@ class Masks:
         return _packed(self.before)
 
     def latent_state(self) -> list[dict[str, Tensor]]:
-        """Return the values of the masked weights, 1-d by weight name, per copy of the model."""
+        """Return the values of the masked weights, 1-d by weight name, per copy of the model.
+
+        Under a soft mask they are those of all weights of the tensor.
+        """
         return [
-            {name: values[self.keep[name] == 0].cpu() for name, values in latent.items()}
+            {name: self._saved(name, values).cpu() for name, values in latent.items()}
             for latent in self.latent
         ]
+
+    def _saved(self, name: str, values: Tensor) -> Tensor:
+        if name in self.thresholds:
+            return values.detach().clone().flatten()
+        return values[self.keep[name] == 0]
 
     @torch.no_grad()
     def load(
@@ -243,8 +257,8 @@ class Masks:
 
         Args:
             state (Mapping[str, dict]): Shape and bits by weight name.
-            latent (Sequence[Mapping[str, Tensor]], optional): Values of the masked weights. None
-                sets them to zero, for a ticket that has none.
+            latent (Sequence[Mapping[str, Tensor]], optional): Values of the masked weights, or of
+                all of a tensor. None sets them to zero, for a ticket that has none.
             before (Mapping[str, dict], optional): Masks of the last update. Defaults to None: the
                 masks of ``state``.
 
@@ -267,8 +281,11 @@ class Masks:
             for index, (weights, values) in enumerate(zip(self.sets, self.latent, strict=True)):
                 values[name] = torch.zeros_like(weight)
                 if latent is not None:
-                    past = latent[min(index, len(latent) - 1)][name]
-                    values[name][~keep] = past.to(weight)
+                    past = latent[min(index, len(latent) - 1)][name].to(weight)
+                    if len(past) == weight.numel():
+                        values[name].copy_(past.view(weight.shape))
+                    else:
+                        values[name][~keep] = past
                 weights[name].data.mul_(self.keep[name])
 
     def _unpacked(self, name: str, entry: Mapping[str, Any]) -> Tensor:

@@ -140,16 +140,24 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MOST
 
 
-def check_latent(latent: Any, masks: Mapping[str, Any]) -> None:
+def check_latent(latent: Any, masks: Mapping[str, Any], thresholds: Any = None) -> None:
     """Refuse latent weights that are not those under the masks.
 
     Args:
         latent (Any): For the weights and each copy of them, values by weight name.
         masks (Mapping[str, Any]): Masks that :func:`check_masks` has passed.
+        thresholds (Any): By weight name, those of soft masks; such a weight has values of the whole
+            tensor. Defaults to None: no mask is soft.
 
     Raises:
         ValueError: Naming the first that is wrong.
     """
+    thresholds = {} if thresholds is None else thresholds
+    if not isinstance(thresholds, dict) or thresholds.keys() - masks.keys():
+        refuse('comes with thresholds of other masks than its own')
+    for name, value in thresholds.items():
+        if type(value) is not float or not math.isfinite(value) or value < 0:
+            refuse(f"comes with the threshold {value!r} of the mask of '{name}'")
     if not isinstance(latent, list):
         refuse(f'comes with a {type(latent).__name__} for the values under its masks')
     for values in latent:
@@ -158,7 +166,8 @@ def check_latent(latent: Any, masks: Mapping[str, Any]) -> None:
         check_dense(values, 'the values under the masks')
         for name, tensor in values.items():
             masked = int((~unpack(masks[name]['bits'], masks[name]['shape'])).sum())
-            if tensor.shape != (masked,) or not tensor.is_floating_point():
+            count = math.prod(masks[name]['shape']) if name in thresholds else masked
+            if tensor.shape != (count,) or not tensor.is_floating_point():
                 refuse(
                     f'comes with {tuple(tensor.shape)} values of {tensor.dtype} under the mask of '
                     f"'{name}', which masks {masked}"

@@ -104,3 +104,21 @@ def test_values_under_the_masks() -> None:
     ):
         with pytest.raises(ValueError, match='under'):
             check_latent(wrong, masks)
+
+
+def test_values_under_soft_masks_are_of_all_weights() -> None:
+    masks = RECORD['masks']
+    count = torch.Size(masks['w']['shape']).numel()
+    whole = [dict(w=torch.ones(count))]
+    check_latent(whole, masks, dict(w=0.5))
+    for latent, thresholds in (
+        (whole, None),
+        ([dict(w=torch.ones(2))], dict(w=0.5)),
+        (whole, dict(w=-0.5)),
+        (whole, dict(w=float('nan'))),
+        (whole, dict(w='0.5')),
+        (whole, dict(w=0.5, v=0.5)),
+        (whole, [0.5]),
+    ):
+        with pytest.raises(ValueError, match=r'under|threshold'):
+            check_latent(latent, masks, thresholds)

@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 import torch
+from mmengine import Config
 from mmengine.optim import build_optim_wrapper
 from torch import distributed
 from training import Setting, draw_units, start, step
@@ -51,6 +52,24 @@ def hooks(setting: Setting, rounds: int) -> Iterator[Row]:
     off_arm, on_arm = (lambda: step(off)), (lambda: step(on))
     [(ratio, detail)] = alternate(off_arm, [on_arm], rounds)
     yield Row('step, all hooks on / off', ratio, 1.03, 'x', detail)
+
+
+def learning(setting: Setting, rounds: int) -> Iterator[Row]:
+    """Steps in which masked weights learn, over steps in which they do not."""
+    kinds = None, 'hard', 'soft'
+    runners = [
+        start(setting, hooks=True, custom_hooks=_learn(setting.config, kind)) for kind in kinds
+    ]
+    arms = [lambda runner=runner: step(runner) for runner in runners]
+    found = alternate(arms[0], arms[1:], rounds)
+    for kind, (ratio, detail) in zip(kinds[1:], found, strict=True):
+        yield Row(f'step, masked weights learn ({kind}) / rest', ratio, 1.05, 'x', detail)
+
+
+def _learn(path: Path, kind: str | None) -> list[dict]:
+    """The hooks of a config without reactivation, their masked weights learning."""
+    hooks = [hook for hook in Config.fromfile(path).custom_hooks if hook.type != 'ReactivateHook']
+    return [{**h, 'straight_through': kind} if 'PruneHook' in h.type else h for h in hooks]
 
 
 def searched(setting: Setting, rounds: int) -> Iterator[Row]:
@@ -128,7 +147,14 @@ def fusion(setting: Setting, rounds: int) -> Iterator[Row]:
     yield Row('step, as it is / unfused in NCHW', ratio, 0.80, 'x', detail)
 
 
-MEASURES = dict(hooks=hooks, searched=searched, shrink=shrinking, memory=memory, fusion=fusion)
+MEASURES = dict(
+    hooks=hooks,
+    learning=learning,
+    searched=searched,
+    shrink=shrinking,
+    memory=memory,
+    fusion=fusion,
+)
 
 
 @contextmanager

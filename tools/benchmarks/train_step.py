@@ -20,11 +20,12 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 SLIM = CONFIGS / 'toy' / 'supertickets-p90-slim_8b-30e_toy-streets-128x256.py'
 FULL = CONFIGS / 'cityscapes' / 'supertickets-p90_8xb4-430e_cityscapes-512x1024.py'
 FULL_SIZE, FULL_BATCH = (64, 128), 2  # the surgery does not see the pictures
-NAMES = ('hooks', 'searched', 'shrink', 'memory', 'fusion')
+NAMES = ('hooks', 'learning', 'searched', 'shrink', 'memory', 'fusion')
 
 HELP = """\
 what is measured:
   hooks     a step between two events with all hooks and their masks, over one without
+  learning  the same with masked weights that learn (straight_through), over one without that
   searched  a step with 50 % and 75 % of the units removed, over one with all of them
   shrink    seconds that removing units of the full supernet takes, DDP wrapper included
   memory    peak memory with all hooks, over that without

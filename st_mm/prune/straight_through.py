@@ -1,0 +1,121 @@
+"""Straight-through masks: masked weights go on learning under their masks."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from .masks import Masks
+
+
+class StraightThrough:
+    """Lets masked weights learn at every step.
+
+    The method is ST-3 (Vanderschueren and De Vleeschouwer, WACV 2023), without its rescaling of
+    channels, which a batch norm would undo. What runs is masked, ``w * keep``; with ``soft`` the
+    kept weights lose a size t as well, ``sign(w) * max(|w| - t, 0) * keep``, so that a weight
+    enters and leaves near zero. t is that of the largest masked weight of the tensor when the masks
+    are chosen, or of the smallest kept one if that is less. The gradient of what runs moves the
+    latent weights w, masked or not, as if nothing stood between the two.
+
+    The parameters, and their copies (EMA), hold what runs. Only for the optimizer step, the
+    average and the choice of new masks they hold the latent weights: :meth:`lift` before,
+    :meth:`lower` after. Meanwhile ``masks.latent`` has the latent values of whole tensors, not of
+    masked weights alone.
+
+    Args:
+        masks (Masks): The masks.
+        names (Iterable[str]): Weights that learn while they are masked.
+        soft (bool): Whether the kept weights are softened. Defaults to False.
+    """
+
+    def __init__(self, masks: Masks, names: Iterable[str], soft: bool = False) -> None:
+        self.masks = masks
+        self.names = frozenset(names)
+        self.soft = soft
+
+    @property
+    def held(self) -> list[str]:
+        """Those of the weights that have masks now."""
+        return [name for name in self.masks.keep if name in self.names]
+
+    @torch.no_grad()
+    def hold(self) -> None:
+        """Begin to learn, after the masks have been chosen or loaded.
+
+        Thresholds that the masks know already, those of a resumed training, stay; then so are the
+        latent weights those of whole tensors.
+        """
+        masks = self.masks
+        for name in self.held:
+            if name in masks.thresholds:
+                continue
+            kept = masks.keep[name] != 0
+            for weights, latent in zip(masks.sets, masks.latent, strict=True):
+                latent[name] = torch.where(kept, weights[name].data, latent[name])
+            if self.soft:
+                masks.thresholds[name] = _threshold(masks.latent[0][name].abs(), kept)
+        for index in range(len(masks.sets)):
+            self._run(index)
+
+    def release(self) -> None:
+        """Give all weights their latent values, and take their masks off: before a new choice."""
+        held = self.held
+        for index in range(len(self.masks.sets)):
+            self.lift(index)
+        self.masks.free(held)
+
+    @torch.no_grad()
+    def lift(self, index: int = 0) -> None:
+        """Put the latent weights in the place of what runs.
+
+        Args:
+            index (int): 0 for the live model, then its copies. Defaults to 0.
+        """
+        if held := self.held:
+            _copy(self._weights(index, held), [self.masks.latent[index][n] for n in held])
+
+    @torch.no_grad()
+    def lower(self, index: int = 0) -> None:
+        """Keep the latent weights, and put what runs in their place.
+
+        Args:
+            index (int): As of :meth:`lift`. Defaults to 0.
+        """
+        if held := self.held:
+            _copy([self.masks.latent[index][n] for n in held], self._weights(index, held))
+            self._run(index)
+
+    def _run(self, index: int) -> None:
+        """Make what runs of latent weights."""
+        held, masks = self.held, self.masks
+        if not held:
+            return
+        weights = self._weights(index, held)
+        if self.soft:
+            limits = [masks.thresholds[name] for name in held]
+            latent = [masks.latent[index][name] for name in held]
+            lost = torch._foreach_clamp_max(latent, limits)
+            torch._foreach_clamp_min_(lost, [-limit for limit in limits])
+            _copy(weights, latent)
+            torch._foreach_sub_(weights, lost)
+        torch._foreach_mul_(weights, [masks.keep[name] for name in held])
+
+    def _weights(self, index: int, names: Sequence[str]) -> list[Tensor]:
+        return [self.masks.sets[index][name].data for name in names]
+
+
+def _threshold(sizes: Tensor, kept: Tensor) -> float:
+    """The size up to which weights are masked; less if a kept one would be lost."""
+    if kept.all():
+        return 0.0
+    largest = sizes[~kept].max()
+    return float(torch.minimum(largest, sizes[kept].min()) if kept.any() else largest)
+
+
+def _copy(ours: list[Tensor], theirs: list[Tensor]) -> None:
+    if hasattr(torch, '_foreach_copy_'):
+        torch._foreach_copy_(ours, theirs)
+        return
+    torch._foreach_zero_(ours)  # torch 2.1
+    torch._foreach_add_(ours, theirs)
