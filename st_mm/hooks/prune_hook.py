@@ -42,8 +42,8 @@ class PruneHook(MaskHook):
             and options: ``batches`` (of training data, 10), ``rounds`` (how often to score and
             mask until the ratio is reached, 1), and those of the function. Defaults to
             ``'magnitude'``.
-        scope (str): ``'global'``, ``'layer'`` or ``'erk'``, see :func:`st_mm.prune.choose`.
-            Defaults to ``'global'``.
+        scope (str): ``'global'``, ``'sigma'``, ``'layer'`` or ``'erk'``, see
+            :func:`st_mm.prune.choose`. Defaults to ``'global'``.
         rules (Sequence[dict]): Exceptions by weight name, see :class:`st_mm.prune.Rule`. Defaults
             to none.
         pattern (str | dict, optional): Weights that are masked together: ``'2:4'``,

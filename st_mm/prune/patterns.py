@@ -45,6 +45,12 @@ class Order(NamedTuple):
         """Return the latent values of masked weights, and the scores of the others."""
         return torch.where(self.masked, self.latent, self.score)
 
+    def divided(self, size: float) -> 'Order':
+        """Return the order of scores and latent values that are divided by a size."""
+        # in float64, as a quotient of half precision may be infinite
+        score, latent = self.score.double() / size, self.latent.double() / size
+        return self._replace(score=score, latent=latent)
+
     def may_go(self) -> Tensor:
         """Mark what may be dropped: all but the last ``least`` of each output channel."""
         if not self.least or not self.score.numel():

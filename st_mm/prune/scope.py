@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from math import prod
+from math import prod, sqrt
 
 import torch
 from torch import Tensor
@@ -117,8 +117,20 @@ def _erk(shapes: Shapes, ratio: float) -> Pools:
     return [([name], k) for name, k in zip(shapes, gone, strict=True)]
 
 
+def sigma(shape: Sequence[int]) -> float:
+    """The usual size of a weight of some shape: ``1 / sqrt(sum(shape))``.
+
+    It stands for the standard deviation that a layer of its width has, as in the published code of
+    ST-3-sigma (Vanderschueren and De Vleeschouwer, WACV 2023). A threshold on ``|w| / sigma`` takes
+    fewer weights of wide layers and more of narrow ones, such as the stem, whose weights are large
+    and whose MACs are many.
+    """
+    return 1 / sqrt(max(sum(shape), 1))
+
+
 SCOPES: dict[str, Callable[[Shapes, float], Pools]] = {
     'global': _global,
+    'sigma': _global,  # of scores that are divided by sigma first
     'layer': _layer,
     'erk': _erk,
 }
@@ -157,8 +169,9 @@ def choose(
         scores (Mapping[str, Tensor]): Scores by weight name; they may be negative.
         ratio (float): Share to drop, in [0, 1].
         scope (str): ``'global'`` drops what is lowest in the whole network (published),
-            ``'layer'`` the same share of each weight, ``'erk'`` less of small weights
-            (Erdos-Renyi-Kernel). Defaults to ``'global'``.
+            ``'sigma'`` the same after each score is divided by the sigma of its weight, see
+            :func:`sigma`, ``'layer'`` the same share of each weight, ``'erk'`` less of small
+            weights (Erdos-Renyi-Kernel). Defaults to ``'global'``.
         rules (Sequence[Rule]): Exceptions by weight name; the first that matches counts.
             Defaults to none.
         pattern (Pattern, optional): Which weights are dropped together. A weight that it does not
@@ -194,6 +207,8 @@ def choose(
         rule = of_weight.get(name, NO_RULE)
         least = max(rule.min_per_channel, layout.least)
         orders[name] = _order(name, score, masked.get(name), least, layout)
+        if scope == 'sigma':
+            orders[name] = orders[name].divided(sigma(score.shape))
         if rule.ratio is not None:
             if rule.ratio:
                 pattern.check(rule.ratio)

@@ -72,6 +72,33 @@ def magnitude(weights: Weights, evidence: Evidence | None = None) -> dict[str, T
     return {name: weight.detach().abs() for name, weight in run.items()}
 
 
+def lamp(weights: Weights, evidence: Evidence | None = None) -> dict[str, Tensor]:
+    """Score by w^2 over the sum of the squares that are no smaller, per tensor (Lee et al., 2021).
+
+    LAMP (ICLR 2021) makes magnitudes of different layers comparable: the score is the share of a
+    tensor that would be lost with a weight, after all smaller ones. The largest weight of each
+    tensor has the score 1, so that no layer dies before all have one weight left. Of equal weights
+    the first counts as the smaller one. Weights that are zero, the masked ones, have the score 0
+    and no part in the sums.
+
+    Args:
+        weights (Mapping[str, Tensor]): Weights by name.
+        evidence (Evidence, optional): As of :func:`magnitude`. Defaults to None.
+
+    Returns:
+        dict[str, Tensor]: Scores in [0, 1] of the weights' shapes, float64.
+    """
+    return {name: _layer_share(size) for name, size in magnitude(weights, evidence).items()}
+
+
+def _layer_share(size: Tensor) -> Tensor:
+    # on the CPU: on CUDA, torch refuses cumsum if only deterministic algorithms are allowed
+    squares, order = size.detach().double().cpu().flatten().square().sort(stable=True)
+    no_smaller = squares.flip(0).cumsum(0).flip(0)
+    shares = torch.where(squares > 0, squares / no_smaller, squares)
+    return torch.empty_like(shares).scatter_(0, order, shares).view(size.shape).to(size.device)
+
+
 def snip(weights: Weights, evidence: Evidence) -> dict[str, Tensor]:
     """Score by |w * g|, the connection sensitivity (SNIP, Lee et al., ICLR 2019).
 
@@ -205,5 +232,5 @@ def synflow(weights: Weights, evidence: Evidence) -> dict[str, Tensor]:
     return {name: weight.detach().abs() * slopes[name] for name, weight in weights.items()}
 
 
-for _score in (random, magnitude, snip, grasp, synflow, movement):
+for _score in (random, magnitude, lamp, snip, grasp, synflow, movement):
     SCORES.register_module(module=_score)

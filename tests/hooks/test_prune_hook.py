@@ -77,7 +77,7 @@ def test_scores_leave_the_training_alone(train, score: str) -> None:
         assert torch.equal(ours, theirs), name
 
 
-@pytest.mark.parametrize('scope', ['global', 'layer', 'erk'])
+@pytest.mark.parametrize('scope', ['global', 'sigma', 'layer', 'erk'])
 @pytest.mark.parametrize(
     'schedule',
     [

@@ -80,7 +80,7 @@ def test_ratio_is_reached(problem, permille) -> None:
     """Without ties, exactly, whatever is masked already."""
     scores, masked = problem
     sizes = {name: score.numel() for name, score in scores.items()}
-    for scope in ('global', 'layer', 'erk'):
+    for scope in ('global', 'sigma', 'layer', 'erk'):
         masks = choose(scores, permille / 1000, scope, masked=masked)
         assert list(masks) == list(scores)
         for name, mask in masks.items():
@@ -148,7 +148,7 @@ def test_ratio_below_one_weight_drops_nothing(ratio) -> None:
     assert lowest(named([torch.zeros(8)]), ratio)['w0'].all()
 
 
-@pytest.mark.parametrize('scope', ['global', 'layer', 'erk'])
+@pytest.mark.parametrize('scope', ['global', 'sigma', 'layer', 'erk'])
 def test_scores_are_left_alone(scope) -> None:
     scores = named([torch.randn(4, 4), torch.randn(3)])
     before = {name: score.clone() for name, score in scores.items()}
@@ -186,6 +186,34 @@ def test_mixed_precision() -> None:
     half = torch.full((3,), 1 / 3, dtype=torch.float16)
     full = half[:1].float() - 1e-5  # the same, in half precision
     assert dropped(choose(dict(half=half, full=full), 0.25)) == dict(half=0, full=1)
+
+
+# sigma
+
+
+@FEW
+@given(problems(), PERMILLE)
+def test_sigma_is_the_global_scope_of_normalized_scores(problem, permille) -> None:
+    """Masked weights and their latent values included."""
+    scores, masked = problem
+    roots = {name: sum(score.shape) ** 0.5 for name, score in scores.items()}
+    larger = {name: score.double() * roots[name] for name, score in scores.items()}
+    latent = {name: (where, past.double() * roots[name]) for name, (where, past) in masked.items()}
+    ours = choose(scores, permille / 1000, 'sigma', masked=masked)
+    theirs = choose(larger, permille / 1000, 'global', masked=latent)
+    for name, mask in ours.items():
+        assert torch.equal(mask, theirs[name])
+
+
+def test_sigma_takes_more_of_narrow_layers() -> None:
+    """A stem of large weights and a wide layer of small ones, as a usual init draws them."""
+    scores = dict(stem=torch.randn(8, 3, 3, 3) / 17**0.5, wide=torch.randn(90, 80) / 170**0.5)
+    scores = {name: score.abs() for name, score in scores.items()}
+    one, other = (dropped(choose(scores, 0.9, scope)) for scope in ('global', 'sigma'))
+    assert one['stem'] / 216 < 0.6
+    assert other['stem'] / 216 == pytest.approx(0.9, abs=0.05)
+    half = {name: score.half() for name, score in scores.items()}
+    assert dropped(choose({**half, 'large': torch.full((9, 9), 65504.0).half()}, 0.5, 'sigma'))
 
 
 # erk
@@ -349,7 +377,7 @@ def test_bad_rules(wrong) -> None:
     [
         *((dict(ratio=v), '^ratio must') for v in [True, '0.5', float('nan'), -0.1, 1.1]),
         *((dict(share=v), '^share must') for v in [True, None, float('nan'), -0.1, 1.1]),
-        (dict(scope='tensor'), "^scope must be one of global, layer, erk, got 'tensor'"),
+        (dict(scope='tensor'), "^scope must be one of global, sigma, layer, erk, got 'tensor'"),
         (dict(rules=[Rule('w1')]), "'w1' matches no"),
         (dict(scope='erk', pattern=NM()), r'NM\(n=2, m=4\) drops the same share'),
     ],

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from st_mm.prune import SCORES, Evidence, lowest, magnitude, random
-from st_mm.prune.scores import grasp, movement, snip, synflow
+from st_mm.prune.scores import grasp, lamp, movement, snip, synflow
 
 CLOSE = partial(torch.testing.assert_close, rtol=1e-6, atol=0)
 RELU_NET = dict(rtol=1e-10, atol=0)
@@ -71,6 +71,42 @@ def test_protocol(name) -> None:
         assert torch.equal(weights[key], before[key])
         assert score.data_ptr() != weights[key].data_ptr()
         assert torch.equal(again[key], score)
+
+
+def lamp_by_definition(weight: Tensor) -> list[float]:
+    """One by one: the square, over those of the weights that are no smaller."""
+    values = [abs(value) for value in weight.flatten().tolist()]
+    places = sorted(range(len(values)), key=lambda i: (values[i], i))
+    rank = {place: number for number, place in enumerate(places)}
+    return [
+        values[i] ** 2 / sum(v**2 for j, v in enumerate(values) if rank[j] >= rank[i]) if v else 0.0
+        for i, v in enumerate(values)
+    ]
+
+
+def test_lamp_is_its_definition() -> None:
+    weights = dict(
+        conv=torch.randn(4, 3, 3, 3),
+        equal=torch.tensor([[2.0, -1.0], [1.0, 2.0]]),
+        masked=torch.tensor([0.0, 3.0, 0.0, -4.0]),
+        empty=torch.zeros(0, 3),
+        dead=torch.zeros(2, 2),
+    )
+    for name, score in lamp(weights).items():
+        assert score.dtype == torch.float64
+        torch.testing.assert_close(
+            score.flatten(), torch.tensor(lamp_by_definition(weights[name]), dtype=torch.float64)
+        )
+    assert lamp(weights)['masked'].tolist() == [0, 9 / 25, 0, 1]
+
+
+def test_lamp_does_not_see_the_scale_of_a_layer_and_leaves_each_a_weight() -> None:
+    weights = dict(a=torch.randn(20, 5, dtype=torch.float64), b=torch.randn(8, dtype=torch.float64))
+    scaled = {name: weight * 1000 if name == 'a' else weight for name, weight in weights.items()}
+    for name, score in lamp(weights).items():
+        torch.testing.assert_close(score, lamp(scaled)[name])
+    masks = lowest(lamp(scaled), 106 / 108)
+    assert {name: int(mask.sum()) for name, mask in masks.items()} == dict(a=1, b=1)
 
 
 def test_own_score() -> None:
