@@ -43,7 +43,7 @@ def test_a_checkpoint_in_every_runtime(ticket_run: Path, tmp_path: Path) -> None
     assert macs['ticket']['structural'] == macs['searched']['structural']
     assert macs['ticket']['nonzero'] < macs['searched']['nonzero'] < macs['supernet']['nonzero']
     conditions = figures['conditions']
-    assert (conditions['size'], conditions['threads']) == ([64, 128], 1)
+    assert (conditions['size'], conditions['threads']) == ([64, 128], [1])
     if conditions['openvino'] == 'missing':
         named = [note for note in figures['not_measured'] if 'openvino is not installed' in note]
         assert named
@@ -56,17 +56,20 @@ def test_a_checkpoint_in_every_runtime(ticket_run: Path, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_a_config_has_a_drawn_ticket(tmp_path: Path) -> None:
     words = [*SMALL, '--runtimes', 'eager', 'ort', 'ort-compact', '--zeros', 0.95]
-    base = ['--base', 'supernet', 'ort', '--json', tmp_path / 'latency.json']
+    base = ['--base', 'supernet', 'ort', '--threads', 1, 2, '--json', tmp_path / 'latency.json']
     done = run(TOOL, CONFIG, *words, *base)
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / 'latency.json').read_text())
     assert not figures['not_measured']
     ticket = figures['macs']['ticket']
     assert 0.03 < ticket['nonzero'] / ticket['structural'] < 0.15
-    ratios = {(row['network'], row['runtime']): row['ratio'] for row in figures['rows']}
-    assert ratios['supernet', 'ort'] == 1
-    assert len(ratios) == 6
-    assert all(ratio > 0 for ratio in ratios.values())
+    rows = {(row['network'], row['runtime'], row['threads']): row for row in figures['rows']}
+    assert rows['supernet', 'ort', 1]['ratio'] == 1
+    assert len(rows) == 6 * 2
+    assert all(row['ratio'] > 0 for row in rows.values())
+    for (network, runtime, threads), row in rows.items():
+        assert row['speedup'] == 1 if threads == 1 else row['speedup'] > 0, (network, runtime)
+    assert 'Faster than on 1 by' in done.stdout
 
 
 @pytest.fixture(scope='module')

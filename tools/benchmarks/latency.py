@@ -4,6 +4,7 @@ python tools/benchmarks/latency.py work_dirs/NAME/epoch_430.pth --size 512x1024 
 """
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault('OMP_WAIT_POLICY', 'passive')  # before torch and the engine start threads
 
@@ -84,7 +86,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument('--size', type=image_size, default=SIZE, metavar='HxW', help='(512x1024)')
     parser.add_argument('--batch-size', type=number, default=1, metavar='N', help='(%(default)s)')
-    parser.add_argument('--threads', type=number, default=1, metavar='N', help='(%(default)s)')
+    parser.add_argument(
+        '--threads', type=number, nargs='+', default=[1], metavar='N',
+        help='several: each pair with each, and what more threads than the first bring (1)',
+    )  # fmt: skip
     parser.add_argument('--rounds', type=number, default=10, metavar='N', help='(%(default)s)')
     parser.add_argument(
         '--base', nargs=2, metavar=('NETWORK', 'RUNTIME'),
@@ -139,11 +144,11 @@ def pair_up(
     pictures = rng.standard_normal(shape).astype(np.float32)
     pairs, notes = [], {}
     for network in networks:
-        want = RUNTIMES['eager'].build(network, pictures, options.threads)()
-        for name in options.runtimes:
+        want = RUNTIMES['eager'].build(network, pictures, options.threads[0])()
+        for name, threads in itertools.product(options.runtimes, options.threads):
             say(f'{network.name}: {name}')
             try:
-                run = RUNTIMES[name].build(network, pictures, options.threads)
+                run = in_threads(RUNTIMES[name].build(network, pictures, threads), threads)
                 if RUNTIMES[name].logits:
                     check(run(), want)
             except Missing as error:
@@ -153,8 +158,19 @@ def pair_up(
                 reason = printable((str(error).strip() or repr(error)).splitlines()[0])
                 notes[f'{network.name}, {name}: {reason}'] = None
                 continue
-            pairs.append(Pair(network.name, name, run))
+            pairs.append(Pair(network.name, name, threads, run))
     return pairs, list(notes)
+
+
+def in_threads(run: Callable[[], Any], threads: int) -> Callable[[], Any]:
+    """Let PyTorch have as many threads as the other runtimes were built for."""
+
+    def with_threads() -> Any:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        return run()
+
+    return with_threads
 
 
 def check(got: list[np.ndarray], want: list[np.ndarray]) -> None:
@@ -167,7 +183,9 @@ def check(got: list[np.ndarray], want: list[np.ndarray]) -> None:
 
 def find_base(pairs: list[Pair], asked: list[str] | None) -> int:
     """Find the pair that others are divided by."""
-    places = {(pair.network, pair.runtime): i for i, pair in enumerate(pairs)}
+    places: dict[tuple[str, str], int] = {}
+    for place, pair in enumerate(pairs):  # the first number of threads
+        places.setdefault((pair.network, pair.runtime), place)
     if asked is None:
         return places.get(('ticket', 'engine'), 0)
     if tuple(asked) not in places:
@@ -178,7 +196,6 @@ def find_base(pairs: list[Pair], asked: list[str] | None) -> int:
 
 def measure(options: argparse.Namespace, console: Console) -> dict:
     """Take the figures, in plain types."""
-    torch.set_num_threads(options.threads)
     with console.status('building') as status:
         networks = open_networks(options)
         macs = {}

@@ -17,22 +17,27 @@ from st_mm.analysis.table import Table
 
 @dataclass(frozen=True)
 class Pair:
-    """A network in a runtime."""
+    """A network in a runtime, on a number of threads."""
 
     network: str
     runtime: str
+    threads: int
     run: Callable[[], object]
 
 
 def summarize(pairs: list[Pair], rounds: list[list[tuple[float, ...]]], base: int) -> list[dict]:
     """Sum up the figures of each pair; times in milliseconds."""
     rows = []
+    first: dict[tuple[str, str], int] = {}  # with the first number of threads
     for index, pair in enumerate(pairs):
+        alone = first.setdefault((pair.network, pair.runtime), index)
         wall, cpu = (np.array([row[index][clock] for row in rounds]) * 1e3 for clock in (0, 1))
         rows.append(
             dict(
                 network=pair.network,
                 runtime=pair.runtime,
+                threads=pair.threads,
+                speedup=median(row[alone][0] / row[index][0] for row in rounds),
                 ratio=median(row[index][1] / row[base][1] for row in rounds),
                 cpu_median=float(np.median(cpu)),
                 cpu_p95=float(np.percentile(cpu, 95)),
@@ -73,7 +78,9 @@ def processor() -> str:
 def tables(figures: dict) -> list[Table]:
     """Lay out ratios first, then milliseconds."""
     rows, facts = figures['rows'], figures['conditions']
-    ratio = {(row['network'], row['runtime']): row['ratio'] for row in rows}
+    ratio: dict[tuple[str, str], float] = {}
+    for row in rows:  # the first number of threads
+        ratio.setdefault((row['network'], row['runtime']), row['ratio'])
     columns = [n for n in RUNTIMES if any(row['runtime'] == n for row in rows)]
     networks = list(dict.fromkeys(row['network'] for row in rows))
     macs = figures['macs']
@@ -99,16 +106,43 @@ def tables(figures: dict) -> list[Table]:
     )
     names = ('cpu_median', 'cpu_p95', 'wall_median', 'wall_p95')
     times = Table(
-        ('', 'runtime', 'process, median', 'p95', 'wall, median', 'p95'),
+        ('', 'runtime', 'threads', 'process, median', 'p95', 'wall, median', 'p95'),
         tuple(
-            (row['network'], row['runtime'], *(f'{row[name]:.1f}' for name in names))
+            (
+                row['network'],
+                row['runtime'],
+                f'{row["threads"]}',
+                *(f'{row[name]:.1f}' for name in names),
+            )
             for row in rows
         ),
         title='Milliseconds',
         notes=tuple(notes),
         text=frozenset({0, 1}),
     )
-    return [ratios, *left(figures['compaction']), times]
+    return [ratios, *more_threads(rows), *left(figures['compaction']), times]
+
+
+def more_threads(rows: list[dict]) -> list[Table]:
+    """Lay out what more threads bring, where there are several numbers of them."""
+    counts = list(dict.fromkeys(row['threads'] for row in rows))
+    if len(counts) == 1:
+        return []
+    speedups: dict[tuple[str, str], dict[int, str]] = {}
+    for row in rows:
+        found = speedups.setdefault((row['network'], row['runtime']), {})
+        found[row['threads']] = f'{row["speedup"]:.2f}'
+    return [
+        Table(
+            ('', 'runtime', *(f'{count} threads' for count in counts)),
+            tuple(
+                (*pair, *(found.get(count, '-') for count in counts))
+                for pair, found in speedups.items()
+            ),
+            title=f'Faster than on {counts[0]} by',
+            text=frozenset({0, 1}),
+        )
+    ]
 
 
 def left(compaction: dict[str, dict]) -> list[Table]:
