@@ -1,6 +1,7 @@
 """What the network saves when units go, by resource."""
 
 from collections.abc import Mapping
+from math import prod
 
 import torch
 from torch import Tensor
@@ -34,7 +35,8 @@ class Savings:
         for name, cut in plan_cuts(self.owners, dead).items():
             if name in self.shapes:
                 shape = self.shapes[name]
-                params += shape.numel() // shape[cut.dim] * (shape[cut.dim] - len(cut.keep))
+                gone = shape[cut.dim] - len(cut.keep)
+                params += prod(shape[: cut.dim]) * gone * prod(shape[cut.dim + 1 :])
         return dict(macs=saved_macs(self.owners, dead, self.sizes), params=params)
 
     def most(self) -> dict[str, float]:

@@ -153,3 +153,19 @@ def test_nothing_is_held_back_before_the_target() -> None:
     chosen = course.allowed(costs, dead, size(model))
     assert all(torch.equal(chosen[name], mask) for name, mask in dead.items())
     assert course.pull == 1
+
+
+def test_savings_where_all_units_of_a_kernel_are_gone() -> None:
+    model = supernet()
+    dead = {}
+    for name, owner in find_owners(model).items():
+        units = len(owner.unit_bn.weight)
+        dead[name] = torch.arange(units) < units // 3  # those of the smallest kernel
+    shrink(model, dead)
+    left = savings(model)
+    before = size(model)
+    dead = {n: torch.arange(len(o.unit_bn.weight)) < 1 for n, o in find_owners(model).items()}
+    saved = left.saved(dead)
+    shrink(model, dead)
+    after = size(model)
+    assert saved == {name: before[name] - after[name] for name in before}
