@@ -15,6 +15,8 @@ from st_mm.work_dir import INITIAL
 
 from .training import RATIO, SEED, Training
 
+WEIGHTS = 'model.init_cfg.weights'  # of another time than the ticket's
+
 
 @dataclass(frozen=True)
 class Row:
@@ -86,8 +88,13 @@ class Plan:
             if len(sources) > 1:
                 names = ', '.join(sorted(sources))
                 raise ValueError(f'{path} loads from several trainings ({names}): one at most')
-            parent = path.with_name(f'{sources.pop()}.py') if sources else None
-            loads = {option: file.name for option, file in files.items()}
+            source = path.with_name(f'{sources.pop()}.py') if sources else None
+            parent = self._training(source, ratio, seed) if source else None
+            loads = {
+                # an option may have changed how many epochs the ticket takes
+                option: parent.ticket.name if parent and option != WEIGHTS else file.name
+                for option, file in files.items()
+            }
             settings = {**config.to_dict(), 'loads': loads}
             epochs = config.train_cfg.max_epochs
             self._found[folder] = Training(
@@ -98,7 +105,7 @@ class Plan:
                 seed=own if seed is None else seed,
                 extra=extra,
                 epochs=epochs,
-                parent=self._training(parent, ratio, seed) if parent else None,
+                parent=parent,
                 loads=loads,
                 settings=json.dumps(settings, indent=1, sort_keys=True, default=str),
             )

@@ -129,6 +129,13 @@ def test_rewinding_loads_weights_of_the_run_that_drew_the_ticket(dataset: str) -
             assert 0.2 <= epoch / rows['pp-irs'].epochs < 0.3  # early, and alike in all data sets
 
 
+def test_a_ticket_of_fewer_epochs_is_what_is_loaded() -> None:
+    plan = plan_of(ABLATIONS / 'toy' / 'ladder.py', **{'train_cfg.max_epochs': 2})
+    rows = {row.training.config.stem: row.training for row in plan.rows}
+    assert rows['pp-irs'].ticket.name == 'epoch_2.pth'
+    assert dict(rows['pp-irs-retrain'].loads) == {'load_from': 'epoch_2.pth'}
+
+
 def test_longest_chains_first_and_nothing_twice() -> None:
     plan = plan_of(ABLATIONS / 'toy' / 'sweep.py', 0.5, 0.95)
     names = [training.name for training in plan.trainings]
