@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from st_mm.models.preprocessing import normalization
+
 LOSSES = ('kl', 'mse')
 HEADS = ('decode_head', 'head')  # of mmseg; of mmpretrain and mmpose
 
@@ -120,14 +122,14 @@ def distance(student: Tensor, teacher: Tensor, loss: str, temperature: float = 1
 
 @contextmanager
 def kept_output(model: nn.Module) -> Iterator[list[Any]]:
-    """A list that holds what the head of a model gives while this lasts."""
+    """A list to which the head of a model adds what it gives, each time, while this lasts."""
     head = find_head(model)
     kept: list[Any] = []
     own, forward = head.__dict__.get('forward'), head.forward
 
     def keep(*arguments: Any, **named: Any) -> Any:
         output = forward(*arguments, **named)
-        kept[:] = [output]
+        kept.append(output)
         return output
 
     head.forward = keep  # mmseg and mmpose call it without the hooks of a module
@@ -154,7 +156,7 @@ def with_teacher(
     def loss(inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
         with kept_output(model) as kept:
             losses = own(inputs, data_samples)
-        return {**losses, 'loss_distill': compare(inputs, only_tensor(kept[0]))}
+        return {**losses, 'loss_distill': compare(inputs, only_tensor(kept[-1]))}
 
     return loss
 
@@ -163,12 +165,11 @@ def _facts(model: nn.Module) -> dict[str, Any]:
     """What a model is given and asked."""
     before, head = getattr(model, 'data_preprocessor', None), find_head(model)
     found: dict[str, Any] = {}
-    for name in ('mean', 'std'):
-        if isinstance(value := getattr(before, name, None), Tensor):
-            found[f'{name} of the pictures'] = value.flatten().tolist()
     if before is not None:
-        flips = any(getattr(before, name, False) for name in ('channel_conversion', 'to_rgb'))
-        found['order of channels'] = 'swapped' if flips else 'as it is read'
+        given = normalization(before)
+        swapped = given.pop('channel_order') == 'rgb'
+        found['order of channels'] = 'swapped' if swapped else 'as it is read'
+        found |= {f'{name} of the pictures': value for name, value in given.items()}
     for name in ('num_classes', 'out_channels'):
         if isinstance(value := getattr(head, name, None), int):
             found['number of classes' if name == 'num_classes' else 'number of outputs'] = value

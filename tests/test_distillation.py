@@ -1,6 +1,7 @@
 """A teacher's answers beside the truth: the right number, and nothing else is changed."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,16 @@ def test_three_libraries(library: str) -> None:
     after = teacher.model.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert all(p.grad is None for p in teacher.model.parameters())
+
+
+@pytest.mark.parametrize('library', MODELS_OF_THREE)
+def test_channels_in_another_order(library: str) -> None:
+    swapped = ConfigDict(deepcopy(MODELS_OF_THREE[library]))
+    swapped.data_preprocessor['to_rgb' if library == 'mmpretrain' else 'bgr_to_rgb'] = True
+    with DefaultScope.overwrite_default_scope(library):
+        teacher = Teacher(MODELS.build(swapped))
+    with pytest.raises(ValueError, match='order of channels is swapped'):
+        teacher.check(model_of(library, 0))
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from st_mm.models.preprocessing import normalization
+
 
 def describe(model: Any, meta: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
     """Describe a network in plain values.
@@ -18,7 +20,7 @@ def describe(model: Any, meta: Mapping[str, Any], size: tuple[int, int]) -> dict
     """
     preprocessor = getattr(model, 'data_preprocessor', None)
     facts: dict[str, Any] = dict(task=find_task(model), size=list(size))
-    facts.update(_normalization(preprocessor))
+    facts.update(normalization(preprocessor))
     dataset = meta.get('dataset_meta') or {}
     for key in ('classes', 'palette'):
         if dataset.get(key):
@@ -35,20 +37,6 @@ def find_task(model: Any) -> str:
     library = type(model).__module__.partition('.')[0]
     tasks = dict(mmseg='segmentation', mmpose='pose', mmpretrain='classification')
     return tasks.get(library, 'other')
-
-
-def _normalization(preprocessor: Any) -> dict[str, Any]:
-    """Mean, std and order of channels, as the data preprocessor applies them."""
-    swapped = any(
-        bool(getattr(preprocessor, name, False))
-        for name in ('channel_conversion', '_channel_conversion', 'to_rgb')
-    )
-    facts: dict[str, Any] = dict(channel_order='rgb' if swapped else 'bgr')
-    for name in ('mean', 'std'):
-        value = getattr(preprocessor, name, None)
-        if value is not None:
-            facts[name] = [float(v) for v in value.flatten()]
-    return facts
 
 
 def _plain(value: Any) -> Any:
