@@ -16,18 +16,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine import Config, DictAction
-from mmengine.registry import init_default_scope
+from mmengine import Config
+from network import Run
 from rich.console import Console
-from scoring import Run, load_split, score, score_table, through
+from scoring import add_arguments, load_split, open_scored, score, score_table, through
 from torch import nn
 
 import st_mm  # noqa: F401  # registers the models, applies the runtime fixes
-from st_mm.analysis.checkpoints import open_checkpoint
-from st_mm.command_line import NOT_RUN, add_config, checkpoint, exit_code
-from st_mm.deploy.compact import compact
+from st_mm.command_line import NOT_RUN, checkpoint, exit_code
 from st_mm.deploy.onnx import to_onnx
-from st_mm.deploy.trace import trace
 from st_mm.deploy.widen import for_dense_runtimes
 from st_mm.files import check_output, write_atomically
 
@@ -48,8 +45,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         'target', type=Path, metavar='OUT', help='the file to write, *.xml; weights go to *.bin'
     )
     parser.add_argument('--force', action='store_true', help='overwrite OUT')
-    add_config(parser)
-    parser.add_argument('--split', choices=('val', 'test'), default='test', help='(%(default)s)')
+    add_arguments(parser)
     parser.add_argument(
         '--pictures',
         type=int,
@@ -57,10 +53,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar='N',
         help='of the training, from which the ranges of values are taken (%(default)s)',
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-        help="changes to the config, as in mm's own tools",
-    )  # fmt: skip
     options = parser.parse_args(arguments)
     if options.target.suffix != '.xml':
         parser.error(f'OUT must be named *.xml, got {options.target}')
@@ -75,20 +67,11 @@ def run(options: argparse.Namespace, console: Console) -> None:
     for file in files:
         check_output(file, [options.ticket], options.force)
     openvino, nncf = _libraries()
-    opened = open_checkpoint(options.ticket, options.config, options.trust)
-    config = opened.config
-    if options.cfg_options:
-        config.merge_from_dict(options.cfg_options)
-    init_default_scope(config.get('default_scope', 'mmengine'))
-    model = opened.model.eval()
-    graph, found = compact(trace(model))
-    onnx = to_onnx(for_dense_runtimes(graph)).SerializeToString()
-    whole = openvino.Core().read_model(onnx)
+    config, model, graph, found = open_scored(options)
+    whole = openvino.Core().read_model(to_onnx(for_dense_runtimes(graph)).SerializeToString())
     pictures = list(itertools.islice(_pictures(config, model), options.pictures))
     with contextlib.redirect_stdout(io.StringIO()):  # its bars and advice
-        small = nncf.quantize(
-            openvino.Core().read_model(onnx), nncf.Dataset(pictures), subset_size=len(pictures)
-        )
+        small = nncf.quantize(whole.clone(), nncf.Dataset(pictures), subset_size=len(pictures))
     forms = {
         'PyTorch': model,
         'OpenVINO': through(model, _runner(openvino, whole)),

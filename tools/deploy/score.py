@@ -11,22 +11,17 @@ from pathlib import Path
 
 import onnxruntime
 import torch
-from mmengine import DictAction
-from mmengine.registry import init_default_scope
 from rich.console import Console
-from scoring import score, score_table, through
+from scoring import add_arguments, open_scored, score, score_table, through
 from torch import nn
 
 import st_mm  # noqa: F401  # registers the models, applies the runtime fixes
-from st_mm.analysis.checkpoints import open_checkpoint
-from st_mm.command_line import NOT_RUN, add_config, exit_code
+from st_mm.command_line import NOT_RUN, exit_code
 from st_mm.deploy import load
-from st_mm.deploy.compact import compact
 from st_mm.deploy.engine.build import NoCompiler
 from st_mm.deploy.engine.weights_file import to_bytes
 from st_mm.deploy.graph import Graph
 from st_mm.deploy.onnx import to_onnx
-from st_mm.deploy.trace import trace
 from st_mm.deploy.widen import for_dense_runtimes
 
 
@@ -41,12 +36,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         'network that cannot be traced, or data that are not there.',
     )
     parser.add_argument('ticket', type=Path, metavar='TICKET', help='a checkpoint, a .pth file')
-    add_config(parser)
-    parser.add_argument('--split', choices=('val', 'test'), default='test', help='(%(default)s)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-        help="changes to the config, as in mm's own tools",
-    )  # fmt: skip
+    add_arguments(parser)
     return parser.parse_args(arguments)
 
 
@@ -75,13 +65,7 @@ def forms(model: nn.Module, graph: Graph, say: Callable[[str], None]) -> dict[st
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Score a ticket."""
-    opened = open_checkpoint(options.ticket, options.config, options.trust)
-    config = opened.config
-    if options.cfg_options:
-        config.merge_from_dict(options.cfg_options)
-    init_default_scope(config.get('default_scope', 'mmengine'))
-    model = opened.model.eval()
-    graph, found = compact(trace(model))
+    config, model, graph, found = open_scored(options)
     scores = score(config, options.split, forms(model, graph, console.print))
     title = f'{options.ticket.name}, {options.split} pictures'
     console.print(score_table(scores, title, (f'{found}.',)).terminal())

@@ -1,20 +1,46 @@
 """Scores of a network in several forms on the pictures of a config, by mm's own metrics."""
 
+import argparse
 import copy
-from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
-from mmengine import Config
+from mmengine import Config, DictAction
 from mmengine.evaluator import Evaluator
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from network import Run
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from st_mm.analysis.checkpoints import open_checkpoint
 from st_mm.analysis.table import Table
+from st_mm.command_line import add_config
+from st_mm.deploy.compact import Compaction, compact
+from st_mm.deploy.graph import Graph
+from st_mm.deploy.trace import trace
+from st_mm.distillation import find_head, kept_output
 
 ERROR = 'largest error of outputs'
-Run = Callable[[np.ndarray], Sequence[np.ndarray]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what says how a ticket is scored."""
+    add_config(parser)
+    parser.add_argument('--split', choices=('val', 'test'), default='test', help='(%(default)s)')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+        help="changes to the config, as in mm's own tools",
+    )  # fmt: skip
+
+
+def open_scored(options: argparse.Namespace) -> tuple[Config, nn.Module, Graph, Compaction]:
+    """Open a ticket: its config as the options change it, its model, and its compacted graph."""
+    opened = open_checkpoint(options.ticket, options.config, options.trust)
+    if options.cfg_options:
+        opened.config.merge_from_dict(options.cfg_options)
+    init_default_scope(opened.config.get('default_scope', 'mmengine'))
+    model = opened.model.eval()
+    return opened.config, model, *compact(trace(model))
 
 
 def through(model: nn.Module, run: Run) -> nn.Module:
@@ -28,27 +54,8 @@ def through(model: nn.Module, run: Run) -> nn.Module:
         return features[0] if len(features) == 1 else features
 
     model.extract_feat = compute
-    head_of(model).forward = passed
+    find_head(model).forward = passed
     return model
-
-
-def head_of(model: nn.Module) -> nn.Module:
-    """The head whose outputs are those of the network."""
-    return model.decode_head if hasattr(model, 'decode_head') else model.head
-
-
-def kept_outputs(model: nn.Module) -> list[Tensor]:
-    """A list to which a model's head adds its outputs from now on."""
-    head, kept = head_of(model), []
-    forward = head.forward
-
-    def keep(*arguments: object, **named: object) -> Tensor | list[Tensor]:
-        output = forward(*arguments, **named)
-        kept.extend(output if isinstance(output, list | tuple) else [output])
-        return output
-
-    head.forward = keep
-    return kept
 
 
 def load_split(config: Config, split: str) -> DataLoader:
@@ -73,20 +80,19 @@ def score(config: Config, split: str, models: dict[str, nn.Module]) -> dict[str,
     pictures = load_split(config, split)
     metrics = config[f'{split}_evaluator']
     evaluators = {name: Evaluator(copy.deepcopy(metrics)) for name in models}
-    outputs = {name: kept_outputs(model) for name, model in models.items()}
     errors = dict.fromkeys(models, 0.0)
     for evaluator in evaluators.values():
         evaluator.dataset_meta = pictures.dataset.metainfo
     for batch in pictures:
+        outputs = {}
         for name, model in models.items():
-            outputs[name].clear()
             data = copy.deepcopy(batch)  # a model writes its predictions into the samples
-            with torch.no_grad():
+            with torch.no_grad(), kept_output(model) as outputs[name]:
                 samples = model.test_step(data)
             evaluators[name].process(data_samples=samples, data_batch=data)
-        want = outputs['PyTorch']
-        for name, got in outputs.items():
-            for ours, theirs in zip(got, want, strict=True):
+        want = tensors(outputs['PyTorch'])
+        for name, kept in outputs.items():
+            for ours, theirs in zip(tensors(kept), want, strict=True):
                 error = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-12))
                 errors[name] = max(errors[name], error)
     count = len(pictures.dataset)
@@ -94,6 +100,12 @@ def score(config: Config, split: str, models: dict[str, nn.Module]) -> dict[str,
         name: {**evaluator.evaluate(count), ERROR: errors[name]}
         for name, evaluator in evaluators.items()
     }
+
+
+def tensors(kept: list) -> list[Tensor]:
+    """The outputs of a head, call by call."""
+    calls = (output if isinstance(output, list | tuple) else [output] for output in kept)
+    return [tensor for outputs in calls for tensor in outputs]
 
 
 def score_table(
