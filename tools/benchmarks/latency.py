@@ -196,6 +196,7 @@ def find_base(pairs: list[Pair], asked: list[str] | None) -> int:
 
 def measure(options: argparse.Namespace, console: Console) -> dict:
     """Take the figures, in plain types."""
+    torch.set_num_threads(options.threads[0])
     with console.status('building') as status:
         networks = open_networks(options)
         macs = {}

@@ -796,12 +796,10 @@ static int plan_sources(st_engine *e, op *o, source *sources, int n, int H, int 
     int fits = m->H == H && m->W == W;
     sources[i].now = fits ? DIRECT : sources[i].mode;
     if (fits) continue;
-    if (sources[i].mode == DIRECT) {
-      return fail(e, "the file is damaged: a block's maps differ in size");
-    } else if (make_lerp(o->vertical + at + i, m->H, H, sources[i].mode) ||
-               make_lerp(o->horizontal + at + i, m->W, W, sources[i].mode)) {
+    if (sources[i].mode == DIRECT) return fail(e, "the file is damaged: a block's maps differ in size");
+    if (make_lerp(o->vertical + at + i, m->H, H, sources[i].mode) ||
+        make_lerp(o->horizontal + at + i, m->W, W, sources[i].mode))
       return fail(e, "out of memory");
-    }
   }
   return 0;
 }
@@ -1103,6 +1101,7 @@ static void give_channels(st_engine *e, const call *c, int t, int T) {
       memcpy(to + r * m->W, row_of(e, e->outputs[i], (int)(r % m->H), (int)(r / m->H)), sizeof(float) * m->W);
   }
 }
+
 static void label_lines(const st_engine *e, scratch *s, uint8_t *labels, int width, int y0, int y1) {
   const map *m = e->maps + e->outputs[0];
   const float *data = e->arena + m->offset;
