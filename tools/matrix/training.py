@@ -24,9 +24,9 @@ class Training:
         extra (str): What tells it from the training of the config's own seed; empty for that.
         epochs (int): Length of the training; 0 for a prune of what is loaded, and no more.
         parent (Training, optional): The training whose ticket is loaded.
-        loads (Mapping[str, str]): Checkpoints of the parent by the entries of the config that name
-            them, such as ``load_from``: its ticket, or one of an earlier time.
         settings (str): The config with all options, and what it loads, as JSON.
+        loads (Mapping[str, str]): Checkpoints of the parent by the entries of the config that name
+            them, such as ``load_from``: its ticket, or one of an earlier time. Defaults to none.
     """
 
     config: Path
@@ -37,8 +37,8 @@ class Training:
     extra: str
     epochs: int
     parent: 'Training | None'
-    loads: Mapping[str, str] = field(hash=False)
     settings: str
+    loads: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
