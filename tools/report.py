@@ -1,4 +1,4 @@
-"""Write one page about a training: costs, curves, architecture, densities, predictions.
+"""Write one page about a training: costs, curves, what is left of the network, predictions.
 
 python tools/report.py work_dirs/NAME
 """
@@ -14,20 +14,28 @@ from st_mm.analysis.architecture import plot_architecture, plot_densities
 from st_mm.analysis.checkpoints import Opened, find_input_shape, open_checkpoint
 from st_mm.analysis.costs import cost_card
 from st_mm.analysis.curves import read_curves
+from st_mm.analysis.latency import latency_tables, read_latency
 from st_mm.analysis.page import Section, page
 from st_mm.analysis.plots import plot_predictions, plot_training
 from st_mm.analysis.predictions import predict
 from st_mm.analysis.report import report
+from st_mm.analysis.survival import survival
+from st_mm.analysis.survival_plot import plot_survival
 from st_mm.command_line import NOT_RUN, add_config, exit_code
 from st_mm.files import check_output, write_atomically
+
+SURVIVAL = (
+    'Units alive by kernel; their share in the blocks of each resolution; their share in each '
+    'block.'
+)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Write one self-contained HTML page about a training: what the ticket costs, '
-        'its curves, what search and pruning have kept, and what it predicts (segmentation, where '
-        'the data are at hand).',
+        'its curves, what search and pruning have kept and when, what it predicts (segmentation, '
+        'where the data are at hand), and how long it takes.',
         epilog=f'{NOT_RUN} Exit codes: 0 written, 1 the page could not be written, 2 nothing to '
         'report.',
     )
@@ -39,13 +47,20 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--pictures', type=int, default=3, metavar='N', help='predictions; 0 for none (%(default)s)'
     )
+    parser.add_argument(
+        '--latency', type=Path, nargs='*', metavar='JSON',
+        help='what latency.py --json has written (WORK_DIR/latency*.json)',
+    )  # fmt: skip
     parser.add_argument('--force', action='store_true', help='overwrite the page')
     add_config(parser)
     options = parser.parse_args(arguments)
     try:
         if options.out:
             check_output(options.out, [options.checkpoint], options.force)
-    except OSError as error:
+        named = options.latency
+        paths = sorted(options.work_dir.glob('latency*.json')) if named is None else named
+        options.latency = [read_latency(path) for path in paths]
+    except (OSError, ValueError) as error:
         parser.error(str(error))
     if options.pictures < 0:
         parser.error(f'--pictures must be at least 0, got {options.pictures}')
@@ -77,7 +92,15 @@ def sections(options: argparse.Namespace, checkpoint: Path, opened: Opened) -> l
                 'A box is a block; its coloured part is what the search has kept.',
             )
         )
-    parts.append(Section('Density per layer', plot_densities(found)))
+    if opened.ticket and any(event['kind'] == 'search' for event in opened.ticket.events):
+        try:
+            course = survival(opened.ticket)
+        except ValueError as error:
+            print(f'no survival of units: {error}', file=sys.stderr)
+        else:
+            parts.append(Section('Survival of units', plot_survival(course), SURVIVAL))
+    if (found.totals.weights.density or 1) < 1:
+        parts.append(Section('Density per layer', plot_densities(found)))
     if options.pictures and opened.config.get('default_scope') == 'mmseg':
         configs = sorted(options.work_dir.glob('*.py'))
         try:
@@ -89,7 +112,8 @@ def sections(options: argparse.Namespace, checkpoint: Path, opened: Opened) -> l
         else:
             figure = plot_predictions(samples, meta['classes'], meta['palette'])
             parts.append(Section('Predictions', figure))
-    parts.append(Section('MACs per layer', card.layers_table()))
+    parts += [Section('Latency', latency_tables(figures)) for figures in options.latency]
+    parts.append(Section('MACs per layer', card.layers_table(), folded=True))
     return parts
 
 

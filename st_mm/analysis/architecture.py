@@ -18,7 +18,9 @@ HATCHES = ('', '////', '....', 'xxxx', '\\\\\\\\', '++++')  # tell kernels apart
 BRANCH = re.compile(r'(?:^|\.)stages\.(\d+)\.branches\.(\d+)\.(\d+)$')
 FUSION = re.compile(r'(?:^|\.)stages\.(\d+)\.fusion\.paths\.(\d+)to(\d+)$')
 GROWTH = re.compile(r'(?:^|\.)stages\.(\d+)\.fusion\.new_branch$')
-PER_LINE = 8  # blocks in a line, of a network without branches
+PITCH = 0.66  # of columns, inches
+GAP = 1.5  # columns of a stage beside its blocks: its fusions
+PER_LINE = 10  # blocks in a line, of a network without branches
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def plot_architecture(report: TicketReport) -> Figure:
     places = _places([block.name for block in blocks])
     columns = max(place.column for place in places) + 1
     rows = max(place.row for place in places) + 1
-    figure = Figure(figsize=(1.0 + 0.92 * columns, 1.1 + 0.95 * rows), layout='constrained')
+    figure = Figure(figsize=(0.8 + PITCH * columns, 1.2 + 0.8 * rows), layout='constrained')
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     kinds = list(dict.fromkeys(kind for block in blocks for kind in block.units))
@@ -73,8 +75,8 @@ def plot_architecture(report: TicketReport) -> Figure:
     units = report.totals.units
     axis.set_title(f'{report.model}: {units.alive:,} of {units.total:,} search units', fontsize=11)
     handles = [
-        Patch(facecolor=_colour(kinds, kind), hatch=_hatch(kinds, kind), edgecolor='white',
-              label=_named(kind))
+        Patch(facecolor=colour(kinds, kind), hatch=hatch(kinds, kind), edgecolor='white',
+              label=named(kind))
         for kind in kinds
     ]  # fmt: skip
     handles.append(Patch(facecolor=GONE, label='removed'))
@@ -104,15 +106,15 @@ def plot_densities(report: TicketReport) -> Figure:
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     heights = [100 * (layer.density or 0) for layer in layers]
-    axis.bar(range(len(layers)), heights, width=0.9, color=BLUE)
-    axis.axhline(100 * whole, color=ORANGE, linewidth=1.4)
+    axis.bar(range(len(layers)), heights, width=1.0, color=BLUE, linewidth=0)
+    axis.axhline(100 * whole, color='black', linewidth=1.2, linestyle='--')
     axis.annotate(
-        f'all: {whole:.1%}',
-        (len(layers) - 0.5, 100 * whole),
-        xytext=(0, 4),
+        f'all:\n{whole:.1%}',
+        (1, 100 * whole),
+        xytext=(5, 0),
+        xycoords=('axes fraction', 'data'),
         textcoords='offset points',
-        ha='right',
-        color=ORANGE,
+        va='center',
         fontsize=9,
     )
     axis.set_xlim(-0.7, len(layers) - 0.3)
@@ -134,8 +136,8 @@ def _places(names: Sequence[str]) -> list[Place]:
         if found := BRANCH.search(name):
             stage, _, index = map(int, found.groups())
             depth[stage] = max(depth.get(stage, 0), index + 1)
-    start = {stage: sum(2 + depth[s] for s in depth if s < stage) for stage in depth}
-    end = sum(2 + count for count in depth.values())
+    start = {stage: sum(GAP + depth[s] for s in depth if s < stage) for stage in depth}
+    end = sum(GAP + count for count in depth.values())
     places = []
     others = 0
     for full in names:
@@ -144,17 +146,17 @@ def _places(names: Sequence[str]) -> list[Place]:
         below = 0.26 if name != full else 0
         if found := BRANCH.search(name):
             stage, branch, index = map(int, found.groups())
-            places.append(Place(start[stage] + 1.6 + index, branch + below, ''))
+            places.append(Place(start[stage] + 1.3 + index, branch + below, ''))
         elif found := FUSION.search(name):
             stage, source, target = map(int, found.groups())
             offset = 0.28 * (source - target)
-            places.append(Place(start[stage] + 0.3, target + offset + below, ''))
+            places.append(Place(start[stage] + 0.1, target + offset + below, ''))
         elif found := GROWTH.search(name):
             stage = int(found[1])
             rows = [
                 int(f[3]) for other in names if (f := FUSION.search(other)) and f[1] == found[1]
             ]
-            places.append(Place(start[stage] + 0.3, max(rows, default=-1) + 1, ''))
+            places.append(Place(start[stage] + 0.1, max(rows, default=-1) + 1, ''))
         else:
             places.append(Place(end, others, _last(full)))
             others += 1
@@ -176,10 +178,10 @@ def _name_grid(axis: Any, names: Sequence[str], places: Sequence[Place]) -> None
         named[key] = min(place.column, named.get(key, place.column))
     for (stage, what), column in named.items():
         axis.text(
-            column, 0.0, f'stage {int(stage) + 1}\n{what}', va='center', fontsize=7, color='0.3'
+            column, 0.0, f'stage {int(stage) + 1}\n{what}', va='center', fontsize=8, color='0.3'
         )
     for row in rows:
-        axis.text(-0.4, row + 0.5, f'1/{4 * 2**row}', va='center', fontsize=8, color='0.3')
+        axis.text(-0.4, row + 0.5, f'1/{4 * 2**row}', va='center', fontsize=9, color='0.3')
 
 
 def _draw_block(axis: Any, block: BlockRow, place: Place, kinds: Sequence[str]) -> None:
@@ -192,8 +194,8 @@ def _draw_block(axis: Any, block: BlockRow, place: Place, kinds: Sequence[str]) 
         share = width * kept.alive / total
         axis.add_patch(
             Rectangle(
-                (left, top), share, height, facecolor=_colour(kinds, kind), edgecolor='white',
-                hatch=_hatch(kinds, kind), linewidth=0,
+                (left, top), share, height, facecolor=colour(kinds, kind), edgecolor='white',
+                hatch=hatch(kinds, kind), linewidth=0,
             )
         )  # fmt: skip
         left += share
@@ -205,23 +207,25 @@ def _draw_block(axis: Any, block: BlockRow, place: Place, kinds: Sequence[str]) 
     axis.add_patch(outline)
     if place.label:
         middle = place.column + width / 2
-        axis.text(middle, top - 0.05, place.label, ha='center', va='bottom', fontsize=7)
+        axis.text(middle, top - 0.05, place.label, ha='center', va='bottom', fontsize=8)
 
 
 def _last(name: str) -> str:
     """The end of a module's name, short enough to stand above its box."""
-    return '.'.join(name.split('.')[-2:])[-16:]
+    return '.'.join(name.split('.')[-2:])[-14:]
 
 
-def _colour(kinds: Sequence[str], kind: str) -> str:
+def colour(kinds: Sequence[str], kind: str) -> str:
+    """Choose the colour of a kernel among those drawn."""
     return COLOURS[kinds.index(kind) % len(COLOURS)]
 
 
-def _hatch(kinds: Sequence[str], kind: str) -> str:
+def hatch(kinds: Sequence[str], kind: str) -> str:
+    """Choose the pattern of a kernel, which tells it from others in grey."""
     return HATCHES[kinds.index(kind) % len(HATCHES)]
 
 
-def _named(kind: str) -> str:
+def named(kind: str) -> str:
     """The group of units in words: k3 is a 3x3 kernel."""
     size = kind.removeprefix('k')
     return f'{size}x{size}' if kind.startswith('k') and size.isdecimal() else kind

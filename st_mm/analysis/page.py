@@ -13,26 +13,40 @@ from .table import Table
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1b1b1b; --faint: #666; --line: #ddd; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #16181b; --ink: #e8e8e8; --faint: #a0a0a0; --line: #3a3d42; }
-}
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 72rem; padding: 1.5rem; background: var(--paper);
+body { margin: 0 auto; max-width: 80rem; padding: 1.5rem; background: var(--paper);
   color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; border-bottom: 1px solid var(--line); }
+summary h2 { display: inline-block; margin-bottom: .25rem; }
 p.facts { color: var(--faint); margin: 0; overflow-wrap: anywhere; }
 figure { margin: .75rem 0; }
-/* figures are drawn on white: a white card keeps them readable in the dark */
-img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
-figcaption, .note { color: var(--faint); font-size: .9rem; }
+/* not too small to read: what is wider than the window is scrolled */
+figure > .wide > img { display: block; max-width: max(100%, var(--least)); height: auto;
+  background: #fff; border-radius: 4px; }
+figcaption, .note, .wide ul { color: var(--faint); font-size: .9rem; max-width: 60rem; }
 .wide { overflow-x: auto; }
+.wide + .wide { margin-top: 1rem; }
+.wide ul { padding-left: 1.2rem; margin: .5rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
-th, td { padding: .25rem .7rem; text-align: left; white-space: nowrap;
-  border-bottom: 1px solid var(--line); }
+th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid var(--line); }
+th { vertical-align: bottom; }
 caption { text-align: left; font-weight: 600; }
-.figure { text-align: right; }
+.figure { text-align: right; white-space: nowrap; }
+@media (max-width: 48rem) {
+  body { padding: 1rem; }
+  table { font-size: .8rem; }
+  th, td { padding: .2rem .35rem; }
+  td:first-child { overflow-wrap: anywhere; min-width: 7.5rem; }
+}
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #16181b; --ink: #e8e8e8; --faint: #a0a0a0; --line: #3a3d42; }
+  /* drawings are made on white; pictures stay as they are, on a white card */
+  img.drawing { filter: invert(.91) hue-rotate(180deg); }
+}
 """
+INCH = 96  # pixels of a page
+LEAST = 66  # of a page's pixels for an inch of a figure: its small print is still read
 
 
 @dataclass(frozen=True)
@@ -41,13 +55,15 @@ class Section:
 
     Attributes:
         title (str): Its heading.
-        content (Figure | Table): What it shows.
+        content (Figure | Table | Sequence[Table]): What it shows.
         caption (str): A sentence below it. Defaults to nothing.
+        folded (bool): Whether it opens at a click. Defaults to False.
     """
 
     title: str
-    content: Figure | Table
+    content: Figure | Table | Sequence[Table]
     caption: str = ''
+    folded: bool = False
 
 
 def page(title: str, facts: Sequence[str], sections: Sequence[Section]) -> str:
@@ -73,17 +89,28 @@ def page(title: str, facts: Sequence[str], sections: Sequence[Section]) -> str:
 
 def _section(section: Section) -> str:
     caption = escape(section.caption)
-    if isinstance(section.content, Table):
-        note = f'<p class="note">{caption}</p>\n' if caption else ''
-        inside = f'<div class="wide">{section.content.html()}</div>\n{note}'
-    else:
+    if isinstance(section.content, Figure):
         below = f'<figcaption>{caption}</figcaption>' if caption else ''
-        image = f'<img alt="{escape(section.title)}" src="{_data_url(section.content)}">'
-        inside = f'<figure>{image}{below}</figure>\n'
-    return f'<h2>{escape(section.title)}</h2>\n{inside}'
+        image = _image(section.title, section.content)
+        inside = f'<figure><div class="wide">{image}</div>{below}</figure>\n'
+    else:
+        tables = [section.content] if isinstance(section.content, Table) else section.content
+        note = f'<p class="note">{caption}</p>\n' if caption else ''
+        inside = ''.join(f'<div class="wide">{table.html()}</div>\n' for table in tables) + note
+    heading = f'<h2>{escape(section.title)}</h2>'
+    if section.folded:
+        return f'<details>\n<summary>{heading}</summary>\n{inside}</details>\n'
+    return f'{heading}\n{inside}'
 
 
-def _data_url(figure: Figure) -> str:
+def _image(title: str, figure: Figure) -> str:
+    """Show a figure in its own size, sharp on fine screens; drawings follow the dark mode."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png', dpi=DPI)
-    return 'data:image/png;base64,' + base64.b64encode(buffer.getvalue()).decode()
+    data = base64.b64encode(buffer.getvalue()).decode()
+    inches = figure.get_figwidth()
+    kind = '' if any(axes.images for axes in figure.axes) else ' class="drawing"'
+    return (
+        f'<img{kind} alt="{escape(title)}" width="{round(INCH * inches)}" '
+        f'style="--least: {round(LEAST * inches)}px" src="data:image/png;base64,{data}">'
+    )

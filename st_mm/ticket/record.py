@@ -35,6 +35,8 @@ class Ticket:
         config (dict): Arguments of the hooks that drew the ticket, by hook.
         events (list[dict]): What happened when: kind, unit of time, time, and figures.
         versions (dict): Versions of st_mm and of the libraries.
+        removals (list[dict]): Units that went, as ``units``, a dict for each search step that
+            removed some; older versions did not note them.
     """
 
     units: Units = field(default_factory=dict)
@@ -43,6 +45,7 @@ class Ticket:
     config: dict[str, dict[str, Any]] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    removals: list[Units] = field(default_factory=list)
 
     @classmethod
     def of_supernet(cls, model: nn.Module) -> 'Ticket':
@@ -100,12 +103,24 @@ class Ticket:
                     f"the ticket record has {alive} units for '{name}', but the mask of dead units "
                     f'has shape {tuple(mask.shape)}'
                 )
+        gone: Units = {}
         for name, mask in dead.items():
             flags = iter(mask.tolist())
-            self.units[name] = {
-                group: [index for index in indices if not next(flags)]
+            marked = {
+                group: [(index, next(flags)) for index in indices]
                 for group, indices in self.units[name].items()
             }
+            self.units[name] = {
+                group: [index for index, dies in pairs if not dies]
+                for group, pairs in marked.items()
+            }
+            if mask.any():
+                gone[name] = {
+                    group: [index for index, dies in pairs if dies]
+                    for group, pairs in marked.items()
+                }
+        if gone:
+            self.removals.append(gone)
 
     def check(self, model: nn.Module) -> None:
         """Compare the record with the units of a model.

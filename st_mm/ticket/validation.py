@@ -31,11 +31,13 @@ def check_record(record: Mapping[str, Any]) -> None:
         ValueError: Naming the first entry that is wrong.
     """
     empty: dict[str, Any] = dict(units={}, total={}, masks={}, config={}, events=[], versions={})
+    empty |= dict(removals=[])
     entries = empty | dict(record)
     for name, default in empty.items():
         if not isinstance(entries[name], type(default)):
             refuse(f'has a {type(entries[name]).__name__} for {name}')
     _check_units(entries['units'], entries['total'])
+    _check_removals(entries['removals'], entries['units'], entries['total'])
     check_masks(entries['masks'])
     for hook, arguments in entries['config'].items():
         if not isinstance(arguments, dict):
@@ -61,12 +63,38 @@ def _check_units(units: Mapping[str, Any], total: Mapping[str, Any]) -> None:
         for group, count in groups.items():
             if not _is_count(count):
                 refuse(f'{where} a total of {count!r} in {_word(group)}')
-            indices = kept[group]
-            if not isinstance(indices, list) or not all(map(_is_count, indices)):
-                refuse(f'{where} something else than indices in {_word(group)}')
-            rising = all(one < other for one, other in pairwise(indices))
-            if not rising or (indices and indices[-1] >= count):
-                refuse(f'{where} indices in {_word(group)} that do not rise to less than {count}')
+            _check_indices(kept[group], count, f'{where} %s in {_word(group)}')
+
+
+def _check_indices(indices: Any, count: int, where: str) -> None:
+    if not isinstance(indices, list) or not all(map(_is_count, indices)):
+        refuse(where % 'something else than indices')
+    rising = all(one < other for one, other in pairwise(indices))
+    if not rising or (indices and indices[-1] >= count):
+        refuse(where % 'indices' + f' that do not rise to less than {count}')
+
+
+def _check_removals(
+    removals: list[Any], units: Mapping[str, Any], total: Mapping[str, Any]
+) -> None:
+    """Refuse units that went from where they never were, that went twice, or that are kept."""
+    seen = {(name, g): set(kept) for name, groups in units.items() for g, kept in groups.items()}
+    for removal in removals:
+        if not isinstance(removal, dict):
+            refuse('has a removal that is not a dict')
+        for name, groups in removal.items():
+            where = f'has for the removals of {_word(name)!r}'
+            if (
+                name not in total
+                or not isinstance(groups, dict)
+                or not groups.keys() <= total[name].keys()
+            ):
+                refuse(f'{where} other groups than the supernet')
+            for group, indices in groups.items():
+                _check_indices(indices, total[name][group], f'{where} %s in {_word(group)}')
+                if seen[name, group].intersection(indices):
+                    refuse(f'{where} units in {_word(group)} that are kept, or went before')
+                seen[name, group].update(indices)
 
 
 def check_masks(masks: Any) -> None:

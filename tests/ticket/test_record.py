@@ -70,7 +70,7 @@ def test_roundtrip_through_a_file(tmp_path) -> None:
     assert checkpoint['meta']['epoch'] == 1
     assert checkpoint['state_dict'].keys() == model.state_dict().keys()
     back = Ticket.from_meta(checkpoint['meta'])
-    for name in ('units', 'total', 'config', 'events', 'versions'):
+    for name in ('units', 'total', 'config', 'events', 'versions', 'removals'):
         assert getattr(back, name) == getattr(ticket, name), name
     assert back.masks.keys() == ticket.masks.keys()
     for name, keep in masks.keep.items():
@@ -93,6 +93,12 @@ def test_remove_keeps_the_original_indices() -> None:
     ticket.remove({'a': torch.tensor([False, True, False, False, True])})
     assert ticket.units == {'a': dict(k3=[1, 3], k5=[0], k7=[]), 'b': dict(tokens=[0, 2])}
     assert ticket.total == {'a': dict(k3=4, k5=4, k7=4), 'b': dict(tokens=3)}
+    assert ticket.removals == [
+        {'a': dict(k3=[0], k5=[1, 2], k7=[0, 1, 2, 3]), 'b': dict(tokens=[1])},
+        {'a': dict(k3=[2], k5=[3], k7=[])},
+    ]
+    ticket.remove({'a': torch.zeros(3).bool()})
+    assert len(ticket.removals) == 2  # nothing went
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
@@ -111,6 +117,7 @@ def test_remove_follows_shrink(seeds, share) -> None:
         shrink(model, gone)
         ticket.remove(gone)
     ticket.check(model)
+    assert Ticket.from_meta({KEY: ticket.to_meta()}) == ticket
     for kernel, indices in ticket.units['a'].items():
         name = f'a.depthwise.{kernel}.weight'
         assert torch.equal(model.state_dict()[name], original[name][indices])

@@ -16,6 +16,7 @@ RECORD = dict(
     config=dict(PruneHook=dict(ratio=0.5, skip=['x'])),
     events=[dict(kind='prune', unit='epoch', t=1, ratio=0.5)],
     versions=dict(st_mm='1.0'),
+    removals=[{'a': dict(k5=[0])}, {'a': dict(k3=[], k5=[1])}],
 )
 WEIGHT = torch.tensor([[1.0, 0.0, 2.0], [3.0, 4.0, 0.0]])
 
@@ -28,6 +29,7 @@ def read(record: object) -> Ticket:
 
 def test_a_right_record_is_read() -> None:
     ticket = read(copy.deepcopy(RECORD))
+    assert ticket.removals == RECORD['removals']
     ticket.check_zeros(dict(w=WEIGHT))
     assert ticket.mask('w').sum() == 4
 
@@ -59,7 +61,23 @@ WRONG = [
     dict(RECORD, events=[dict(kind='prune', unit='day', t=1, ratio=0.5)]),
     dict(RECORD, events=[dict(kind='prune', unit='epoch', t=1, ratio='0.5')]),
     dict(RECORD, versions=dict(st_mm='1\0')),
+    dict(RECORD, removals={}),
+    dict(RECORD, removals=[[]]),
+    dict(RECORD, removals=[{'b': dict(k3=[1])}]),
+    dict(RECORD, removals=[{'a': [1]}]),
+    dict(RECORD, removals=[{'a': dict(k7=[1])}]),
+    dict(RECORD, removals=[{'a': dict(k3=['1'])}]),
+    dict(RECORD, removals=[{'a': dict(k3=[3])}]),
+    dict(RECORD, removals=[{'a': dict(k5=[1, 0])}]),
+    dict(RECORD, removals=[{'a': dict(k3=[2])}]),  # which is kept
+    dict(RECORD, removals=[{'a': dict(k5=[1])}, {'a': dict(k5=[0, 1])}]),  # twice
 ]
+
+
+def test_a_record_of_an_older_version_is_read() -> None:
+    record = copy.deepcopy(RECORD)
+    del record['removals']
+    assert read(record).removals == []
 
 
 @pytest.mark.parametrize('record', WRONG, ids=range(len(WRONG)))

@@ -18,13 +18,14 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'passive')  # before torch and the engi
 
 import numpy as np
 import torch
-from latency_figures import Pair, conditions, summarize, tables
+from latency_figures import Pair, conditions, summarize
 from networks import STOCK, Network, of_checkpoint, of_config, of_stock
 from rich.console import Console
 from runtimes import RUNTIMES, Missing
 from train_step import image_size, number
 
 import st_mm  # noqa: F401 - registers the models, applies the runtime fixes
+from st_mm.analysis.latency import latency_tables
 from st_mm.files import check_output, write_atomically
 from st_mm.measure import count_macs
 from st_mm.measure.timing import take_turns
@@ -231,7 +232,8 @@ def main() -> int:
     except (OSError, ValueError, RuntimeError) as error:
         print(f'latency.py: {printable(error)}', file=sys.stderr)
         return 2
-    made = tables(figures)
+    words = {name: runtime.words for name, runtime in RUNTIMES.items()}
+    made = latency_tables(figures, words)
     for table in made:
         console.print(table.terminal())
     try:
