@@ -57,6 +57,23 @@ def matrix(name: str, *small: str, ratios: str = '', outcome: str = '') -> Runs:
     )
 
 
+def pictures(dataset: str, config: str, last: int) -> str:
+    """Say how the tickets of a sweep are drawn side by side, for bash.
+
+    Args:
+        dataset (str): As its folders are called.
+        config (str): A config of that data set.
+        last (int): The last epoch of SuperTickets.
+    """
+    tickets = f'work_dirs/ablations/{dataset}/p{{70,80,90,95}}'
+    return (
+        f'python tools/analysis/plot_predictions.py configs/{dataset}/{config}.py '
+        f'{tickets}/sp-magnitude/initial.pth {tickets}/pp-irs/epoch_{last}.pth '
+        "--labels 'S+P '{70,80,90,95}' %' 'SuperTickets '{70,80,90,95}' %' "
+        '--out predictions.png'
+    )
+
+
 SECTIONS = (
     Section(
         'Table 1',
@@ -132,9 +149,15 @@ SECTIONS = (
     ),
     Section(
         'Figures 10 to 12',
-        'Predictions beside the truth, for segmentation and for poses.',
-        ('python tools/analysis/plot_predictions.py CONFIG work_dirs/NAME/epoch_430.pth',),
-        ('python tools/analysis/plot_predictions.py CONFIG work_dirs/NAME/epoch_40.pth',),
-        instead=' `make demo` draws some of its ticket. Poses are not drawn yet.',
+        'Predictions beside the truth, for segmentation and for poses: S+P and SuperTickets at '
+        'four ratios. The commands come after those of Figures 4 to 6, which leave the tickets.',
+        (pictures('cityscapes', 'hr-supernet_8xb4-430e_cityscapes-512x1024', 430),),
+        (
+            pictures('camvid', 'hr-supernet-slim_8b-40e_camvid-192x256', 40),
+            pictures('lspet', 'hr-supernet-slim_16b-14e_lspet-aic14-96x96', 14),
+            pictures('tiny_imagenet', 'hr-supernet-slim_64b-13e_tiny-imagenet-48x48', 13),
+            pictures('toy', 'hr-supernet-slim_8b-30e_toy-streets-128x256', 30),
+        ),
+        instead=' Any checkpoints of one model can be drawn so; `make demo` draws its ticket.',
     ),
 )

@@ -16,8 +16,8 @@ from st_mm.analysis.costs import cost_card
 from st_mm.analysis.curves import read_curves
 from st_mm.analysis.latency import latency_tables, read_latency
 from st_mm.analysis.page import Section, page
-from st_mm.analysis.plots import plot_predictions, plot_training
-from st_mm.analysis.predictions import predict
+from st_mm.analysis.plots import plot_training
+from st_mm.analysis.predictions import TASKS, plot_predictions, predict
 from st_mm.analysis.report import report
 from st_mm.analysis.survival import survival
 from st_mm.analysis.survival_plot import plot_survival
@@ -34,8 +34,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Write one self-contained HTML page about a training: what the ticket costs, '
-        'its curves, what search and pruning have kept and when, what it predicts (segmentation, '
-        'where the data are at hand), and how long it takes.',
+        'its curves, what search and pruning have kept and when, what it predicts, where its data '
+        'are at hand, and how long it takes.',
         epilog=f'{NOT_RUN} Exit codes: 0 written, 1 the page could not be written, 2 nothing to '
         'report.',
     )
@@ -101,17 +101,16 @@ def sections(options: argparse.Namespace, checkpoint: Path, opened: Opened) -> l
             parts.append(Section('Survival of units', plot_survival(course), SURVIVAL))
     if (found.totals.weights.density or 1) < 1:
         parts.append(Section('Density per layer', plot_densities(found)))
-    if options.pictures and opened.config.get('default_scope') == 'mmseg':
+    if options.pictures and opened.config.get('default_scope') in TASKS:
         configs = sorted(options.work_dir.glob('*.py'))
         try:
             if not configs:
                 raise FileNotFoundError(f'{options.work_dir} has no config')
-            samples, meta = predict(configs[0], checkpoint, number=options.pictures)
+            predicted = predict(configs[0], [checkpoint], ['prediction'], number=options.pictures)
         except (FileNotFoundError, ValueError) as error:
             print(f'no predictions: {error}', file=sys.stderr)
         else:
-            figure = plot_predictions(samples, meta['classes'], meta['palette'])
-            parts.append(Section('Predictions', figure))
+            parts.append(Section('Predictions', plot_predictions(predicted)))
     parts += [Section('Latency', latency_tables(figures)) for figures in options.latency]
     parts.append(Section('MACs per layer', card.layers_table(), folded=True))
     return parts

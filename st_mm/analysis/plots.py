@@ -1,17 +1,13 @@
-"""Figures: training curves, and predictions next to the truth."""
+"""Figures of a training, and how a figure is saved."""
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from st_mm.files import write_atomically
 
@@ -34,24 +30,6 @@ METRIC_NAMES = {
     'coco/AP': 'COCO AP',
 }
 DPI = 150
-
-
-Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A picture with its labels.
-
-    Attributes:
-        image (np.ndarray): (H, W, 3) uint8, RGB.
-        truth (np.ndarray): (H, W) class indices; an index that is not a class is not evaluated.
-        prediction (np.ndarray): (H, W) class indices.
-    """
-
-    image: Array
-    truth: Array
-    prediction: Array
 
 
 def plot_training(curves: Curves) -> Figure:
@@ -147,70 +125,6 @@ def _draw_panel(axis: Any, name: str, series: Series, colour: str, steps: bool, 
     axis.grid(axis='y', color='0.9', linewidth=0.6)
     axis.set_axisbelow(True)
     axis.yaxis.set_major_formatter(lambda value, _: f'{value:,.10g}')
-
-
-def plot_predictions(
-    samples: Sequence[Prediction],
-    classes: Sequence[str],
-    palette: Sequence[Sequence[int]],
-) -> Figure:
-    """Draw input, truth and prediction side by side, a row per picture.
-
-    Args:
-        samples (Sequence[Prediction]): The pictures, at least one.
-        classes (Sequence[str]): Names of the classes.
-        palette (Sequence[Sequence[int]]): RGB colour of each class, 0 to 255.
-
-    Returns:
-        Figure: The rows, and a legend of the classes that occur in them.
-    """
-    colours = np.asarray(palette, dtype=np.uint8)
-    present = sorted(
-        {
-            int(label)
-            for sample in samples
-            for labels in (sample.truth, sample.prediction)
-            for label in np.unique(labels)
-            if label < len(classes)
-        }
-    )
-    unlabelled = any((sample.truth >= len(classes)).any() for sample in samples)
-    columns = 6 if max((len(classes[label]) for label in present), default=0) < 14 else 5
-    legend_rows = -(-(len(present) + unlabelled) // columns)
-    height, width = samples[0].image.shape[:2]
-    row = 3.1 * height / width
-    figure = Figure(
-        figsize=(9.6, row * len(samples) + 0.35 + 0.24 * legend_rows), layout='constrained'
-    )
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(samples), 3, squeeze=False)
-    for line, sample in zip(axes, samples, strict=True):
-        pictures = (sample.image, paint(sample.truth, colours), paint(sample.prediction, colours))
-        for axis, picture in zip(line, pictures, strict=True):
-            axis.imshow(picture, interpolation='nearest')
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.spines[:].set_visible(False)
-    for axis, title in zip(axes[0], ('input', 'truth', 'prediction'), strict=True):
-        axis.set_title(title, fontsize=11)
-    patches = [
-        Patch(facecolor=colours[label] / 255, edgecolor='0.5', linewidth=0.5, label=classes[label])
-        for label in present
-    ]
-    if unlabelled:
-        patches.append(Patch(facecolor='black', edgecolor='0.5', linewidth=0.5, label='no label'))
-    figure.legend(
-        handles=patches, loc='outside lower center', ncols=columns, frameon=False, fontsize=9
-    )
-    return figure
-
-
-def paint(labels: Array, palette: Array) -> Array:
-    """Colour (H, W) labels with a (classes, 3) palette; indices that are not classes are black."""
-    colours = np.zeros((max(int(labels.max()), len(palette)) + 1, 3), np.uint8)
-    colours[: len(palette)] = palette
-    painted: Array = colours[labels]
-    return painted
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:

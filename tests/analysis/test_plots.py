@@ -1,20 +1,9 @@
-"""Figures of a training and of predictions."""
+"""Figures of a training."""
 
 import matplotlib.image
-import numpy as np
-import pytest
 
 from st_mm.analysis.curves import build_curves
-from st_mm.analysis.plots import (
-    EVENTS,
-    Prediction,
-    paint,
-    plot_predictions,
-    plot_training,
-    save_figure,
-)
-
-PALETTE = [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
+from st_mm.analysis.plots import EVENTS, plot_training, save_figure
 
 
 def test_figure_of_a_training(curves, tmp_path):
@@ -48,27 +37,3 @@ def test_panels_without_data_are_left_out():
     figure = plot_training(build_curves('run', [[dict(loss=1.0, iter=5, step=5)]]))
 
     assert [axis.get_ylabel() for axis in figure.axes] == ['training loss']
-
-
-def test_paint():
-    labels = np.array([[0, 2], [255, 1]])
-
-    expected = np.array([[PALETTE[0], PALETTE[2]], [[0, 0, 0], PALETTE[1]]])
-    assert np.array_equal(paint(labels, np.array(PALETTE)), expected)
-
-
-@pytest.mark.parametrize(
-    ('unlabelled', 'names'), [(255, ['road', 'sky', 'no label']), (0, ['road', 'sky'])]
-)
-def test_figure_of_predictions(unlabelled, names):
-    image = np.zeros((6, 8, 3), np.uint8)
-    truth = np.zeros((6, 8), int)
-    truth[0, 0] = unlabelled
-    figure = plot_predictions(
-        [Prediction(image, truth, truth * 0 + 2)] * 2, ['road', 'car', 'sky'], PALETTE
-    )
-
-    assert [axis.get_title() for axis in figure.axes[:3]] == ['input', 'truth', 'prediction']
-    assert len(figure.axes) == 6
-    (legend,) = figure.legends
-    assert [entry.get_text() for entry in legend.get_texts()] == names
