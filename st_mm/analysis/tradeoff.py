@@ -16,7 +16,8 @@ from .report import Cost
 from .table import Table
 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, '#E69F00', '#56B4E9', BLACK)
-MARKERS = 'ovs^DPX*<>'
+MARKERS = 'ovs^DPX*<>'  # each in its colour, hollow from the eleventh label on
+DASHES = ('-', '--', '-.', ':')  # in grey, lines are told apart by these and the markers
 MARGIN = 1.6  # rows of one ratio cost nearly the same: no zooming into their differences
 COSTS = ('params', 'nonzero', 'MACs', 'nonzero')
 COLUMNS = 3  # panels side by side
@@ -162,11 +163,13 @@ def plot_tradeoff(points: Iterable[Point], metrics: Sequence[Metric], log: bool 
     for axis in axes[len(metrics) :]:
         axis.set_axis_off()
     figure.legend(
-        *axes[0].get_legend_handles_labels(),
+        [container.lines[0] for container in axes[0].containers],  # without bars over the markers
+        labels,
         loc='outside lower center',
         ncols=legend,
         frameon=False,
         fontsize=9,
+        handlelength=3.5,
     )
     return figure
 
@@ -176,19 +179,25 @@ def _draw_line(axis: Axes, rows: Sequence[Row], metric: Metric, number: int) -> 
     found = [(row.macs, score) for row in rows if (score := row.score(metric)) is not None]
     found.sort(key=lambda pair: pair[0].value)
     several = any(macs.number > 1 for macs, _ in found)
-    axis.errorbar(
+    colour = COLOURS[number % len(COLOURS)]
+    line, caps, _ = axis.errorbar(
         [macs.value for macs, _ in found],
         [score.value for _, score in found],
         xerr=[macs.deviation for macs, _ in found] if several else None,
         yerr=[score.deviation for _, score in found] if several else None,
-        color=COLOURS[number % len(COLOURS)],
+        color=colour,
+        linestyle=DASHES[number % len(DASHES)],
         marker=MARKERS[number % len(MARKERS)],
-        markersize=7 if not several else 5,
+        markersize=6.5,
+        markerfacecolor=colour if number // len(MARKERS) % 2 == 0 else 'white',
         linewidth=1.2,
-        elinewidth=1.0,
-        capsize=2.5,
+        elinewidth=0.8,
+        capsize=2,
+        zorder=3,
         label=rows[0].label,
     )
+    for cap in caps:
+        cap.set_zorder(line.get_zorder() - 0.5)  # those of the MACs would cross out the markers
 
 
 def _dress(axis: Axes, costs: Sequence[float], log: bool) -> None:
@@ -197,7 +206,8 @@ def _dress(axis: Axes, costs: Sequence[float], log: bool) -> None:
         axis.set_xscale('log')
         axis.set_xlim(min(costs) / MARGIN, max(costs) * MARGIN)
         left, right = axis.get_xlim()
-        subs = (1, 3) if right > 10 * left else (1, 2, 3, 5, 7)  # so that labels do not touch
+        span = right / left  # so that labels do not touch
+        subs = (1, 2, 3, 5, 7) if span <= 10 else (1, 2, 5) if span <= 100 else (1,)
         axis.xaxis.set_major_locator(LogLocator(subs=subs))
         axis.xaxis.set_minor_locator(NullLocator())
     else:

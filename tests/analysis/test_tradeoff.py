@@ -1,5 +1,6 @@
 """Tables and plots of scores against costs."""
 
+import itertools
 from statistics import stdev
 
 import pytest
@@ -103,6 +104,49 @@ def test_every_label_looks_different(number: int) -> None:
     lines = [line for line in lines if line.get_linestyle() != 'None']
     assert len(COLOURS) == 7
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == number
+
+
+def test_every_label_looks_different_in_grey() -> None:
+    points = [
+        Point(str(n), 0.9, seed, {'PCK': n / 100}, 0.1, Cost(9, 9), Cost(1 + n, 1 + n + seed))
+        for n in range(20)
+        for seed in (0, 1)
+    ]
+    figure = plot_tradeoff(points, [METRICS['PCK']])
+    lines = [container.lines[0] for container in figure.axes[0].containers]
+    looks = {
+        (line.get_marker(), line.get_linestyle(), line.get_markerfacecolor() == 'white')
+        for line in lines
+    }
+    assert len(looks) == 20
+    [legend] = figure.legends
+    shown = [(line.get_marker(), line.get_linestyle()) for line in legend.get_lines()]
+    assert shown == [(line.get_marker(), line.get_linestyle()) for line in lines]
+
+
+@pytest.mark.parametrize('share', [0.8, 0.3, 0.1, 0.03, 0.005])
+@pytest.mark.parametrize('number', [1, 3])
+def test_labels_do_not_touch(share: float, number: int) -> None:
+    metrics = list(METRICS.values())[:number]
+    scores = {metric.key: 50 for metric in metrics}
+    points = [
+        Point(f'SuperTickets, LT-Init {n}', 0.9, 0, scores, 0.1, FULL, Cost(9, round(macs)))
+        for n, macs in enumerate((FULL.macs, share * FULL.macs) * 4)
+    ]
+    figure = plot_tradeoff(points, metrics)
+    figure.canvas.draw()
+    for axis in figure.axes:
+        left, right = axis.get_xlim()
+        ticks = zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)
+        shown = [label for place, label in ticks if left <= place <= right]
+        assert len(shown) >= 2
+        boxes = [text.get_window_extent() for text in [*shown, axis.yaxis.label, axis.xaxis.label]]
+        assert not any(one.overlaps(two) for one, two in itertools.combinations(boxes, 2))
+    [legend] = figure.legends
+    boxes = [text.get_window_extent() for text in legend.get_texts()]
+    assert not any(one.overlaps(two) for one, two in itertools.combinations(boxes, 2))
+    assert figure.bbox.x0 <= min(box.x0 for box in boxes)
+    assert max(box.x1 for box in boxes) <= figure.bbox.x1
 
 
 def test_means() -> None:
