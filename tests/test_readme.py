@@ -38,6 +38,7 @@ def commands() -> list[list[str]]:
     for document in DOCUMENTS:
         for block in blocks(document, 'shell'):
             lines += block.replace('\\\n', ' ').strip().splitlines()
+    lines = [re.sub(r'^\w+=\$\((.*)\)$', r'\1', line) for line in lines]  # NAME=$(COMMAND)
     return [shlex.split(line, comments=True) for line in lines]
 
 
