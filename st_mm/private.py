@@ -104,9 +104,14 @@ def without_checkpoints() -> Iterator[None]:
     """Let a model keep what it would recompute: a mode of torch functions ends before backward."""
     with (
         _replaced('CheckpointFunction', _Inline),
-        _replaced('_checkpoint_without_reentrant_generator', _nothing_around),
+        _replaced(_NOT_REENTRANT, _nothing_around),
     ):
         yield
+
+
+_NOT_REENTRANT = '_checkpoint_without_reentrant_generator'
+if hasattr(checkpointing, f'{_NOT_REENTRANT}_impl'):
+    _NOT_REENTRANT += '_impl'  # torch from 2.14 on; the other name stays there, unused
 
 
 class _Inline:
