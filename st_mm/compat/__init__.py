@@ -8,7 +8,7 @@ from .checkpoint_files import check_checkpoint_files, check_loaded_values
 from .checkpoint_globals import allow_checkpoint_globals
 from .cpu_ranks import tolerate_gloo_without_cuda, wrap_cpu_models_without_devices
 from .empty_datasets import name_empty_datasets
-from .forks import find_forks
+from .forks import find_forks, read_checkpoints_as_torch_does
 from .mmcv_ops import stub_mmcv_ops
 from .torchvision_ops import tolerate_torchvision_without_ops
 from .xtcocotools import stand_in_for_xtcocotools
@@ -20,6 +20,7 @@ __all__ = [
     'check_loaded_values',
     'find_forks',
     'name_empty_datasets',
+    'read_checkpoints_as_torch_does',
     'stand_in_for_xtcocotools',
     'stub_mmcv_ops',
     'tolerate_gloo_without_cuda',
@@ -34,6 +35,7 @@ def apply() -> None:
     check_checkpoint_files()
     check_loaded_values()
     find_forks()
+    read_checkpoints_as_torch_does()
     tolerate_torchvision_without_ops()
     stub_mmcv_ops()
     stand_in_for_xtcocotools()

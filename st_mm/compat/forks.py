@@ -1,10 +1,13 @@
 """The maintained forks of the mm packages: the same modules, distributed under other names."""
 
+import torch
 from mmengine.config import utils
+from mmengine.runner import checkpoint
 
 from ..requirements import REQUIREMENTS, installed_version
 
 FORK = 'onedl-'
+OWN_LOAD = '_safe_torch_load'
 
 
 def find_forks() -> None:
@@ -22,3 +25,15 @@ def find_forks() -> None:
         for name in requirement.distributions:
             if name.startswith(FORK) and installed_version(name):
                 utils.MODULE2PACKAGE[requirement.module] = name
+
+
+def read_checkpoints_as_torch_does() -> None:
+    """Let the fork of mmengine read checkpoints by ``torch.load``, which runs nothing of a file.
+
+    Cause: its own function (``mmengine/runner/checkpoint.py``) allows the real ``getattr`` and
+    ``numpy.ndarray`` for the time of a load. They share their names with what
+    :mod:`st_mm.compat.unpickling` allows, and it depends on hashes which of them a file gets. What
+    torch then refuses it reads again with ``weights_only=False``: code in the file is run.
+    """
+    if hasattr(checkpoint, OWN_LOAD):
+        setattr(checkpoint, OWN_LOAD, torch.load)

@@ -1,11 +1,17 @@
-"""Configs of the libraries are found, under whatever name they are distributed."""
+"""The forks of the libraries: their configs are found, and their checkpoints run nothing."""
 
+import os
+import pickle
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from mmengine.config import Config, utils
+from mmengine.runner import checkpoint
 
-from st_mm.compat.forks import find_forks
+from st_mm.compat.forks import find_forks, read_checkpoints_as_torch_does
 
 
 @pytest.fixture
@@ -54,3 +60,36 @@ def test_bases_of_the_libraries_are_found(library, tmp_path):
     config = tmp_path / 'config.py'
     config.write_text(f"_base_ = '{library}::_base_/default_runtime.py'\n")
     assert 'env_cfg' in Config.fromfile(config)
+
+
+class RunsAsItIsRead:
+    """Makes a folder as soon as a file with it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (self.folder,)
+
+
+def loads_twice(file: Any, map_location: Any = None, weights_only: Any = None) -> Any:
+    """Load as the fork of mmengine does: what is refused is read again without a check."""
+    try:
+        return torch.load(file, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError:
+        return torch.load(file, map_location=map_location, weights_only=False)
+
+
+@pytest.mark.skipif(torch.__version__ < '2.6', reason='torch < 2.6 loads everything')
+@pytest.mark.parametrize('fork', ['pretended', 'installed'])
+def test_what_torch_refuses_is_not_read_again(fork, tmp_path, monkeypatch):
+    """``installed``: the real thing, in whatever environment this runs."""
+    if fork == 'pretended':
+        monkeypatch.setattr(checkpoint, '_safe_torch_load', loads_twice, raising=False)
+        read_checkpoints_as_torch_does()
+    load = getattr(checkpoint, '_safe_torch_load', None) or checkpoint.load_from_local
+    path, ran = tmp_path / 'evil.pth', tmp_path / 'ran'
+    torch.save(dict(state_dict={}, value=RunsAsItIsRead(ran)), path)
+    with pytest.raises(pickle.UnpicklingError):
+        load(str(path), map_location='cpu')
+    assert not ran.exists()
