@@ -129,7 +129,7 @@ def _meta_of(path: Path) -> dict[str, Any]:
     """Read the meta of a training's checkpoint; empty for another file. Tensors are not read."""
     check_checkpoint(path)
     try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+        checkpoint = torch.load(str(path), map_location='cpu', weights_only=True, mmap=True)
     except Exception as error:  # whatever the unpickler meets
         raise ValueError(f'{path} is not a checkpoint that can be read: {reason(error)}') from error
     if not isinstance(checkpoint, dict) or not checkpoint.keys() >= OF_TRAINING:

@@ -1,7 +1,6 @@
 """Parameters and MACs of a model: as built, and counting nonzero weights only."""
 
-import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -69,21 +68,10 @@ def count_macs(model: nn.Module, input_shape: Sequence[int]) -> Macs:
     # half of what `import st_mm` would take, if it were imported at the top
     from torch.utils.flop_counter import FlopCounterMode
 
-    # torch finds the modules by itself from 2.4 on, and warns there where it is told
-    finds_modules = importlib.util.find_spec('torch.utils.module_tracker') is not None
-    counter = FlopCounterMode(None if finds_modules else model, display=False)
-    with counter, _calls(model) as called, _tokens(model) as tokens:
+    counter = FlopCounterMode(display=False)
+    shares = _own_flops(model, counter.get_total_flops)
+    with counter, shares as own, _calls(model) as called, _tokens(model) as tokens:
         run_on_shapes(model, input_shape)
-    root = type(model).__name__
-    flops = {
-        name.removeprefix(root).removeprefix('.'): sum(operations.values())
-        for name, operations in counter.get_flop_counts().items()
-        if name != 'Global'
-    }
-    own = dict(flops)  # a module's count includes its children's
-    for name in flops:
-        if name:
-            own[_counted_parent(name, flops)] -= flops[name]
     layers = {
         name: LayerMacs(own[name] // 2, _nonzero(module, own[name] // 2, tokens.get(name, [])))
         for name, module in model.named_modules()
@@ -91,10 +79,42 @@ def count_macs(model: nn.Module, input_shape: Sequence[int]) -> Macs:
     }
     if called and not layers:
         raise RuntimeError(
-            f'{root} runs {len(called)} convolutions or linear layers ({called[0]!r}, ...), but '
-            f'FlopCounterMode of torch {torch.__version__} counts none of their products'
+            f'{type(model).__name__} runs {len(called)} convolutions or linear layers '
+            f'({called[0]!r}, ...), but FlopCounterMode of torch {torch.__version__} counts none '
+            'of their products'
         )
     return Macs(layers)
+
+
+@contextmanager
+def _own_flops(model: nn.Module, counted: Callable[[], int]) -> Iterator[dict[str, int]]:
+    """Share out what is counted by the names of the modules that run.
+
+    A module has what is counted while it runs, without what is counted in the modules that it
+    calls. torch shares out, too, but takes tuples apart that modules are given, up to 2.3.
+    """
+    own: dict[str, int] = {}
+    running: list[tuple[int, list[int]]] = []  # counted at the start, and in each module called
+
+    def begin(module: nn.Module, args: object) -> None:
+        running.append((counted(), []))
+
+    def end(name: str, module: nn.Module, args: object, output: object) -> None:
+        start, called = running.pop()
+        flops = counted() - start
+        own[name] = own.get(name, 0) + flops - sum(called)
+        if running:
+            running[-1][1].append(flops)
+
+    handles = []
+    for name, module in model.named_modules():
+        handles.append(module.register_forward_pre_hook(begin))
+        handles.append(module.register_forward_hook(partial(end, name)))
+    try:
+        yield own
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager
@@ -158,15 +178,6 @@ def _nonzero(module: nn.Module, macs: int, tokens: Sequence[Tokens]) -> int:
     for queries, keys, values in tokens:
         macs -= sum(z * n for z, n in zip(zeros, (queries, keys, values, queries), strict=True))
     return macs
-
-
-def _counted_parent(name: str, flops: Mapping[str, int]) -> str:
-    """Find the nearest module around ``name`` that was called itself."""
-    while name:
-        name = name.rpartition('.')[0]
-        if name in flops:
-            break
-    return name
 
 
 def count_params(model: nn.Module) -> tuple[int, int]:

@@ -55,9 +55,45 @@ def test_macs_of_every_layer():
     assert macs.dense == macs.nonzero == sum(BY_HAND.values())
 
 
+class Pair(nn.Module):
+    """Gives a tuple to a module, and calls another twice, by its second name too."""
+
+    def __init__(self):
+        super().__init__()
+        self.split = nn.Module()
+        self.split.forward = lambda x: (x, x)  # type: ignore[method-assign]
+        self.join = Join()
+        self.shared = nn.Conv2d(2, 3, 1)
+        self.alias = self.shared
+
+    def forward(self, x):
+        return self.join(self.split(x)), self.shared(x), self.alias(x)
+
+
+class Join(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 5, 1)
+        self.weight = nn.Parameter(torch.ones(5, 6))
+
+    def forward(self, pair):
+        y = self.conv(torch.cat(pair, 1))
+        return torch.einsum('bchw,cd->bdhw', y, self.weight)
+
+
+def test_tuples_shared_layers_and_products_around_layers():
+    model = Pair()
+    before = dict(model.named_parameters())
+    assert count_macs(model, (2, 7, 8)).layers == {
+        'join': LayerMacs(5 * 6 * 56, 5 * 6 * 56),
+        'join.conv': LayerMacs(4 * 5 * 56, 4 * 5 * 56),
+        'shared': LayerMacs(2 * 2 * 3 * 56, 2 * 2 * 3 * 56),
+    }
+    assert all(parameter is before[name] for name, parameter in model.named_parameters())
+
+
 def test_a_torch_that_counts_nothing_is_an_error(monkeypatch):
-    """As old ones do that are not told of the modules."""
-    monkeypatch.setattr(FlopCounterMode, 'get_flop_counts', lambda self: {'Global': {}})
+    monkeypatch.setattr(FlopCounterMode, 'get_total_flops', lambda self: 0)
     with pytest.raises(RuntimeError, match=r"Small runs 4 .*'conv'.* of torch .* counts none"):
         count_macs(Small(), (3, 6, 8))
 
