@@ -116,6 +116,8 @@ def train(work_dir: Path, epochs: int | None) -> float:
                     score = f'  val mIoU {metrics["mIoU"]:.2f}'
                 case Event(text):
                     progress.console.print(f'  {text}', soft_wrap=True)
+        # mmengine logs every so many iterations, and the last of a training seldom is one of them
+        progress.update(task, completed=progress.tasks[task].total)
     return time.time() - start
 
 

@@ -24,6 +24,7 @@ def test_demo(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert 'prune at epoch 1 to a ratio of 0.9' in done.stdout
+    assert re.search(r'\b50/50\b', done.stdout)  # the bar of the training: 2 epochs of 25
     assert 'density 0.1000' in done.stdout
     assert 'test mIoU' in done.stdout
     assert re.search(r'commonest class everywhere\W+\d\.\d\d', done.stdout)
