@@ -12,7 +12,7 @@ from st_mm.ticket import Ticket, load_checkpoint
 
 METRICS = ('mIoU', 'accuracy/top1', 'coco/AP')  # segmentation, classification, poses
 # events; each logs scalars 'KIND/...'
-KINDS = ('search', 'prune', 'reactivate', 'refit', 'inherit')
+KINDS = ('search', 'prune', 'reactivate', 'refit', 'inherit', 'reap')
 
 Line = dict[str, Any]
 
@@ -30,9 +30,10 @@ class Event:
     """Something that search or pruning did.
 
     Attributes:
-        kind (str): ``'search'``, ``'prune'``, ``'reactivate'``, ``'refit'`` or ``'inherit'``.
+        kind (str): ``'search'``, ``'prune'``, ``'reactivate'``, ``'refit'``, ``'inherit'`` or
+            ``'reap'``.
         x (float): When.
-        taken (bool): False for a search step that removed nothing.
+        taken (bool): False for a search step, or a reaping, that removed nothing.
         density (float, optional): Density after it, if the event changes it.
     """
 
@@ -271,5 +272,5 @@ def _events(
 
 
 def _event(kind: str, x: float, figures: Mapping[str, Any]) -> Event:
-    taken = kind != 'search' or bool(figures.get('removed', 1))
+    taken = kind not in ('search', 'reap') or bool(figures.get('removed', 1))
     return Event(kind, x, taken, figures.get('density'))

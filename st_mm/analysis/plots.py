@@ -15,12 +15,14 @@ from .curves import Curves, Series
 
 # colours of Okabe and Ito, for any colour vision; markers carry the same information
 BLUE, ORANGE, GREEN, PURPLE, BLACK = '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#222222'
+RED = '#882255'  # a wine red, which goes with them
 EVENTS = dict(
     search=('search', BLUE, 'o'),
     prune=('prune', ORANGE, 'v'),
     reactivate=('reactivate', GREEN, '^'),
     refit=('refit masks', PURPLE, 's'),
     inherit=('take masks over', BLACK, 'D'),
+    reap=('reap', RED, 'X'),
 )
 # of the curves: none of those, since lines of the events run through their panels
 LOSS, SCORE, DENSITY, UNITS = '#56B4E9', '#E69F00', '#8C564B', '#7F7F7F'

@@ -13,7 +13,7 @@ Sizes = dict[tuple[str, str], int]  # by block and kernel
 
 @dataclass(frozen=True)
 class Survival:
-    """Units alive at the start and after each search step.
+    """Units alive at the start and after each search step, and each reaping.
 
     Attributes:
         unit (str): Unit of time, ``'epoch'`` or ``'iter'``.
@@ -46,7 +46,7 @@ def survival(ticket: Ticket) -> Survival:
         ValueError: If the ticket was not searched, or an older version has written its record
             without which units went when.
     """
-    steps = [event for event in ticket.events if event['kind'] == 'search']
+    steps = [event for event in ticket.events if event['kind'] in ('search', 'reap')]
     taken = sum(event['removed'] > 0 for event in steps)
     if not steps:
         raise ValueError('the record of the ticket has no search step')

@@ -36,6 +36,8 @@ def describe_schedule(config: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if free['mode'] == 'gradient':
             which = f'{_percent(free["share"])} of the masked weights, of the largest gradients,'
         lines.append(f'reactivate {which} {when}, {scope}, {value}')
+    if 'ReapHook' in config:
+        lines.append('empty units go after the last prune')
     if 'FixedMaskHook' in config:
         lines.append('retrained under fixed masks')
     return lines or ['none']
@@ -108,6 +110,8 @@ def describe_events(events: list[dict[str, Any]]) -> str:
         )
     if freed:
         parts.append(counted(freed, 'reactivation'))
+    if reaped := sum(event['removed'] for event in events if event['kind'] == 'reap'):
+        parts.append(f'{counted(reaped, "empty unit")} removed')
     return ', '.join(parts) or 'none yet'
 
 

@@ -7,6 +7,7 @@ from .initial_checkpoint_hook import InitialCheckpointHook
 from .progressive_prune_hook import ProgressivePruneHook
 from .prune_hook import PruneHook
 from .reactivate_hook import ReactivateHook
+from .reap_hook import ReapHook
 from .recalibrate_hook import RecalibrateHook
 from .search_hook import SearchHook
 
@@ -18,6 +19,7 @@ __all__ = [
     'ProgressivePruneHook',
     'PruneHook',
     'ReactivateHook',
+    'ReapHook',
     'RecalibrateHook',
     'SearchHook',
 ]

@@ -65,6 +65,16 @@ def reactivate_line(when: object, freed: int, density: float) -> str:
     return f'reactivate at {when}: {counted(freed, "weight")} set free, density {density:.4f}'
 
 
+def reap_line(when: object, removed: int, units: int, ratio: float) -> str:
+    """Say how many units were empty and have gone, and what share of the weights left is masked."""
+    if not removed:
+        return f'reap at {when}: no unit is empty'
+    return (
+        f'reap at {when}: {counted(removed, "empty unit")} of {units:,} removed, '
+        f'{ratio:.4f} of the weights that stay are masked'
+    )
+
+
 def _masks(ratio: float, density: float, flips: int, iou: float) -> str:
     changed = f'{counted(flips, "mask")} changed' if flips else 'no mask changed'
     return f'to a ratio of {ratio:g}: density {density:.4f}, {changed} (IoU {iou:.3f})'

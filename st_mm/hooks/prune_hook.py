@@ -161,7 +161,7 @@ class PruneHook(MaskHook):
 
     def _inherit(self, runner: Runner, state: RunState, moment: Moment) -> None:
         """Note the masks that no schedule has made: no prune goes below their ratio."""
-        ratio = self._share_masked(state)
+        ratio = self.share_masked(state)
         density = state.masks.density()
         if ratio > self.schedule.ratio and not math.isclose(
             ratio, self.schedule.ratio, abs_tol=1e-4
@@ -179,7 +179,7 @@ class PruneHook(MaskHook):
     def _catch_up(self, runner: Runner, state: RunState, moment: Moment) -> None:
         """Bring a resumed training to the ratio of its time, if it has another one."""
         held = next((e['ratio'] for e in reversed(state.ticket.events) if 'ratio' in e), 0.0)
-        ratio = self._ratio_at(moment.t)
+        ratio = self._ratio_at(state, moment.t)
         if math.isclose(held, ratio, abs_tol=1e-9):
             return
         runner.logger.info(
@@ -190,19 +190,24 @@ class PruneHook(MaskHook):
     def _at_target(self, state: RunState) -> bool:
         """Whether the masks of the whole ratio hold now, and nothing has been freed since."""
         last = next((e for e in reversed(state.ticket.events) if 'ratio' in e), None)
-        if last is None or last['ratio'] < self.schedule.ratio:
+        whole = _reaped(state, max(self.schedule.ratio, self._inherited))
+        if last is None or last['ratio'] < min(self.schedule.ratio, whole):
             return False
         return bool(state.masks.density() <= last['density'] + 1e-9)
 
-    def _share_masked(self, state: RunState) -> float:
+    def share_masked(self, state: RunState) -> float:
         """Share of this hook's weights that is masked."""
         keep = self.own(state.masks.keep).values()
         total = sum(weight.numel() for weight in self.own(state.masks.weights).values())
         return sum(int((mask == 0).sum()) for mask in keep) / max(total, 1)
 
-    def _ratio_at(self, t: int) -> float:
-        """Ratio that holds at a time: that of the schedule, or of the ticket if it is larger."""
+    def scheduled(self, t: int) -> float:
+        """Ratio that a time asks for: that of the schedule, or of the ticket if it is larger."""
         return max(self.schedule.ratio_at(t), self._inherited)
+
+    def _ratio_at(self, state: RunState, t: int) -> float:
+        """Ratio that holds at a time; what stays after a reaping has one of its own."""
+        return _reaped(state, self.scheduled(t))
 
     def _check_schedule(self, runner: Runner) -> None:
         """Refuse a schedule that cannot reach the ratio; warn if nothing trains sparse."""
@@ -241,7 +246,7 @@ class PruneHook(MaskHook):
             if (
                 self.learning
                 or self.schedule.ratio_at(moment.t) > self._inherited
-                or self._share_masked(state) < self._inherited
+                or self.share_masked(state) < self._inherited
             ):
                 self._prune(runner, moment, 'prune')
             state.pruned = moment
@@ -250,14 +255,14 @@ class PruneHook(MaskHook):
 
     def _prune(self, runner: Runner, moment: Moment, kind: str) -> None:
         state = RunState.of(runner)
-        ratio = self._ratio_at(moment.t)
+        ratio = self._ratio_at(state, moment.t)
         if self.learning:
             self.learning.through.release()  # every weight competes, by what it has learned
         masks = self.criterion.choose(
             self.own(state.masks.weights),
             evidence_at(runner, moment, self.criterion.batches),
             ratio,
-            share=min(1.0, ratio / self.schedule.ratio),
+            share=min(1.0, self.scheduled(moment.t) / self.schedule.ratio),
             masked=self.own(state.masks.masked()),
         )
         if (
@@ -278,3 +283,11 @@ class PruneHook(MaskHook):
         log_event(runner, layers, moment.iteration)
         line = prune_line if kind == 'prune' else refit_line
         runner.logger.info(line(moment, ratio, density, change.flips, change.iou))
+
+
+def _reaped(state: RunState, ratio: float) -> float:
+    """The ratio that the last reaping has left of the scheduled one, if that was this one."""
+    found = [event for event in state.ticket.events if event['kind'] == 'reap']
+    if found and math.isclose(found[-1]['scheduled'], ratio, abs_tol=1e-9):
+        return float(found[-1]['ratio'])
+    return ratio

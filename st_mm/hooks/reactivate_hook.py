@@ -17,7 +17,7 @@ from .evidence import evidence_at
 from .prune_hook import PruneHook
 from .run_state import Moment, RunState, bare_model
 from .search_hook import SearchHook
-from .ticket_hook import TicketHook, check_same_time
+from .ticket_hook import TicketHook, check_same_time, partner
 
 GRADIENT_ADVICE = (
     "it needs the loss that model(inputs, ..., mode='loss') gives, as mm's own train_step does; "
@@ -75,14 +75,15 @@ class ReactivateHook(TicketHook):
 
     def before_train(self, runner: Runner) -> None:
         """Find the hooks to follow."""
-        self.pruner: PruneHook = self._partner(runner, PruneHook)
+        name = f'ReactivateHook(on={self.on!r})'
+        self.pruner = partner(runner, PruneHook, name)
         if self.pruner.straight_through:
             raise ValueError(
                 'ReactivateHook frees masked weights at events, and with straight_through they '
                 'learn at every step: drop ReactivateHook from custom_hooks, or straight_through '
                 f'from {type(self.pruner).__name__}'
             )
-        leader = self._partner(runner, SearchHook) if self.on == 'search' else self.pruner
+        leader = partner(runner, SearchHook, name) if self.on == 'search' else self.pruner
         self.by_epoch = leader.by_epoch
         check_same_time(leader, self.pruner)
         if self.scope == 'searched' and not find_owners(bare_model(runner)):
@@ -101,14 +102,6 @@ class ReactivateHook(TicketHook):
         evidence = evidence_at(runner, Moment('iter', runner.iter, runner.iter), 1)
         with rehearsal("ReactivateHook(mode='gradient')", model, GRADIENT_ADVICE):
             evidence.gradients(weights)
-
-    def _partner(self, runner: Runner, kind: type) -> Any:
-        for hook in runner.hooks:
-            if isinstance(hook, kind):
-                return hook
-        raise ValueError(
-            f'ReactivateHook(on={self.on!r}) needs a {kind.__name__} in custom_hooks too'
-        )
 
     def step(self, runner: Runner, moment: Moment) -> None:
         """Free the weights if the event it follows has just happened."""

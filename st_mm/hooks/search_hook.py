@@ -168,8 +168,7 @@ class SearchHook(TicketHook):
         taken = count > 0 and saved >= least
         if taken:
             state.shrink(runner, dead, moment)
-            self.costs = unit_costs(self.owners, self.sizes)
-            self.penalty.update(self.costs)
+            self.reprice()
             state.calibration_batches = max(state.calibration_batches, self.calibration_batches)
         if self.way:
             self.way.advance(runner, moment.t, self.warmup, self.total(runner))
@@ -180,6 +179,11 @@ class SearchHook(TicketHook):
         runner.logger.info(line + (self.way.line() if self.way else ''))
         if self.way and moment.t + self.interval > self.total(runner):
             self.way.arrive(runner, self.owners, self.threshold)
+
+    def reprice(self) -> None:
+        """Compute the costs anew, after units have gone."""
+        self.costs = unit_costs(self.owners, self.sizes)
+        self.penalty.update(self.costs)
 
     def _dead(self, runner: Runner, last: bool) -> dict[str, Tensor]:
         """Mark the units dead in live weights and EMA; at the end of training, in the EMA."""
@@ -193,8 +197,7 @@ class SearchHook(TicketHook):
         names = training_names(self.parameters, moved(runner))
         if names != self.owners.keys():
             self.owners = {n: owner for n, owner in self.every_owner.items() if n in names}
-            self.costs = unit_costs(self.owners, self.sizes)
-            self.penalty.update(self.costs)
+            self.reprice()
 
     def _chosen(
         self, runner: Runner, dead: dict[str, Tensor]

@@ -1,7 +1,7 @@
 """What all hooks of st_mm have in common: checks, the ticket record, complete files."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from mmengine.hooks import Hook
@@ -23,6 +23,8 @@ from .plain_checkpoint import make_plain, restore
 from .recalibrate_hook import RecalibrateHook
 from .resume_check import check_resumable
 from .run_state import BEFORE, LATENT, THRESHOLDS, Moment, RunState, bare_model, follow_shapes
+
+Partner = TypeVar('Partner', bound=Hook)
 
 
 class TicketHook(Hook):
@@ -206,6 +208,23 @@ class TicketHook(Hook):
         """Return the length of the training, in the hook's unit of time."""
         length: int = runner.max_epochs if self.by_epoch else runner.max_iters
         return length
+
+
+def partner(runner: Runner, kind: type[Partner], name: str) -> Partner:
+    """Find the hook that another one follows.
+
+    Args:
+        runner (Runner): The run.
+        kind (type): Class of the hook.
+        name (str): The other hook, for the error.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    for hook in runner.hooks:
+        if isinstance(hook, kind):
+            return hook
+    raise ValueError(f'{name} needs a {kind.__name__} in custom_hooks too')
 
 
 def without_dropped_heads(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:

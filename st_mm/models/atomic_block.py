@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from st_mm.arguments import integer, kernels, settings
 from st_mm.units.loading import TicketModule, misfit
 from st_mm.units.owner import StateDict, UnitSlice, Widths, check_norm
+from st_mm.units.settled import Path, outputs_of_zero, settled
 
 from .norm_cfg import norm_or
 from .token_mixer import TokenMixer
@@ -195,6 +196,22 @@ class AtomicBlock(TicketModule, BaseModule):
         constant = F.relu(self.depthwise_bn.bias) * dead
         share = self.project.weight.flatten(1) @ constant
         self.project_bn.running_mean.sub_(share.to(self.project_bn.running_mean.dtype))
+
+    def settled_units(self) -> Tensor:
+        """Work out which channels give a constant; see :func:`~st_mm.units.settled.settled`.
+
+        Returns:
+            Tensor: (units,) float64, what the norm of a channel gives everywhere in eval mode; nan
+            where that depends on the picture or the place.
+        """
+        path = Path(
+            before=outputs_of_zero(self.expand_bn, self.expand).relu(),
+            rows=self.expand.weight,
+            filters=[conv.weight for _, conv in self._kernels()],
+            norm=self.depthwise_bn,
+            columns=self.project.weight,
+        )
+        return settled(path)
 
     def sync_units(self) -> None:
         """Set the layers' channel counts to the shapes of their weights."""

@@ -17,6 +17,7 @@ from .importance import (
     units_macs,
 )
 from .penalty import PenaltyGradient, penalty, ramp
+from .reap import settle, settled_units
 from .savings import Savings
 from .shrink import Cut, shrink
 
@@ -35,6 +36,8 @@ __all__ = [
     'penalty',
     'ramp',
     'saved_macs',
+    'settle',
+    'settled_units',
     'shrink',
     'unit_costs',
     'units_macs',

@@ -35,8 +35,8 @@ class Ticket:
         config (dict): Arguments of the hooks that drew the ticket, by hook.
         events (list[dict]): What happened when: kind, unit of time, time, and figures.
         versions (dict): Versions of st_mm and of the libraries.
-        removals (list[dict]): Units that went, as ``units``, a dict for each search step that
-            removed some; older versions did not note them.
+        removals (list[dict]): Units that went, as ``units``, a dict for each search step or reaping
+            that removed some; older versions did not note them.
     """
 
     units: Units = field(default_factory=dict)

@@ -29,7 +29,10 @@ class UnitOwner(Protocol):
     """A module with search units (paper Section 3.1), or an adapter for one.
 
     Any module with these members takes part in the search; it needs no registration. For a class
-    of another library, an entry of :data:`ADAPTERS` makes an object with these members.
+    of another library, an entry of :data:`ADAPTERS` makes an object with these members. An owner
+    with a method ``settled_units`` as well lets :class:`~st_mm.hooks.ReapHook` remove units that
+    masks have emptied: (units,) float64, what the unit's norm gives where that is a constant which
+    :meth:`absorb_units` folds exactly, and nan elsewhere.
 
     Attributes:
         least_units (int): The smallest number of units with which the module runs; 0 if it runs

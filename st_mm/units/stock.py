@@ -22,6 +22,7 @@ from .owner import (
     measures_importance,
     owner_of,
 )
+from .settled import settled_of_layers
 
 WIDTH = 'width_of_config'  # attribute of a block: its units before any cut or load
 STANDARDIZED = (ConvWS2d, ConvAWS2d)  # without one column, all others change
@@ -150,6 +151,15 @@ class HiddenChannels:
             share = constant * self._get(f'{self.excite}.conv2')(squeeze(means)).flatten()
             squeeze.conv.bias.add_(squeeze.conv.weight.flatten(1) @ constant)
         norm.running_mean.sub_((project.weight.flatten(1) @ share).to(norm.running_mean.dtype))
+
+    def settled_units(self) -> Tensor:
+        """Work out which channels give a constant: (units,) float64, nan for the others."""
+        layers = [(self._get(layer.conv), self._get(layer.norm)) for layer in self.layers]
+        outer = self._get(self.layers[0].conv.removesuffix('.conv'))
+        between = outer.activate if getattr(outer, 'with_activation', False) else nn.Identity()
+        squeeze = self._get(f'{self.excite}.conv1.conv').weight if self.excite else None
+        project = self._get(self.project.conv).weight
+        return settled_of_layers(layers, between, self.act, project, squeeze)
 
     def sync_units(self) -> None:
         """Set the layers' channel counts to the shapes of their weights."""

@@ -28,7 +28,7 @@ def test_a_colour_means_one_thing(curves):
 
     of_curves = [axis.lines[0].get_color() for axis in panels]
     of_events = [colour for _, colour, _ in EVENTS.values()]
-    assert len({*of_curves, *of_events}) == len(of_curves) + len(of_events) == 9
+    assert len({*of_curves, *of_events}) == len(of_curves) + len(of_events) == 10
     drawn = {line.get_color() for axis in panels for line in axis.lines[1:]}
     assert drawn == {label.get_color() for label in strip.get_yticklabels()}
 

@@ -33,7 +33,7 @@ def searched() -> Ticket:
         dict(kind='search', unit='epoch', t=2, removed=2),
         dict(kind='prune', unit='epoch', t=3, ratio=0.5),
         dict(kind='search', unit='epoch', t=4, removed=0),
-        dict(kind='search', unit='epoch', t=6, removed=3),
+        dict(kind='reap', unit='epoch', t=6, removed=3),
     ]
     return ticket
 

@@ -190,7 +190,7 @@ def _assert_close(ours: dict[str, Tensor], theirs: dict[str, Tensor], where: str
 @pytest.mark.parametrize(
     ('update_buffers', 'killed', 'target', 'straight_through'),
     [(True, None, dict(macs='80%'), None), (False, BRANCH, None, None), (True, None, None, 'soft')],
-    ids=['EMA of buffers, a target', 'a branch dies', 'masked weights learn'],
+    ids=['EMA of buffers, a target', 'a branch dies', 'masked weights learn, units are reaped'],
 )
 def test_ranks_equal_one_process(
     update_buffers: bool,
@@ -216,6 +216,8 @@ def test_ranks_equal_one_process(
         config.param_scheduler[0].total_steps = END
         if killed:
             config.custom_hooks.append(dict(type='Kill', name=killed, epoch=EVENT))
+        if straight_through:
+            config.custom_hooks.append(dict(type='ReapHook'))
         config.custom_hooks += [dict(type='Double'), dict(type='Fingerprint')]
         if work_dir.name == 'ranks':
             _torchrun(tmp_path, config)
@@ -227,7 +229,9 @@ def test_ranks_equal_one_process(
     assert first == second
     assert {epoch: kinds for epoch, kinds, _ in first if kinds} == {
         EVENT // 2: ['prune'],
-        EVENT: ['search', 'prune'] if straight_through else ['search', 'reactivate', 'prune'],
+        EVENT: ['search', 'prune', 'reap']
+        if straight_through
+        else ['search', 'reactivate', 'prune'],
     }
     for epoch in (EVENT, END):
         one, ranks = (load_checkpoint(folder / f'epoch_{epoch}.pth') for folder in work_dirs)
