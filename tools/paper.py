@@ -4,6 +4,7 @@ python tools/paper.py
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -37,7 +38,7 @@ cannot be compared with the paper's as numbers; their order can.
 
 def page() -> str:
     """Write the page as Markdown."""
-    return '\n'.join([INTRODUCTION, *map(_section, SECTIONS)])
+    return '\n'.join([INTRODUCTION, *map(_section, SECTIONS), _took()])
 
 
 def _section(section: Section) -> str:
@@ -74,6 +75,31 @@ def _matrix(folder: Path) -> str:
             reading,
         ]
     )
+
+
+def _took() -> str:
+    """How long the trainings of all matrices took."""
+    seen: set[str] = set()
+    rows, total = [], 0.0
+    for file in sorted(RESULTS_FOLDER.glob(f'*/*/{results.NAME}')):
+        trainings = results.read(file)['trainings'].values()
+        took = {json.dumps(each, sort_keys=True): results.minutes(each) for each in trainings}
+        hours = sum(value for key, value in took.items() if key not in seen) / 60
+        name, shared = file.parent.relative_to(RESULTS_FOLDER).as_posix(), len(seen & took.keys())
+        limits = f'{min(took.values()):.1f} to {max(took.values()):.1f}' if took else ''
+        rows.append((name, f'{len(took)}', f'{shared}', limits, f'{hours:.1f}'))
+        seen |= took.keys()
+        total += hours
+    rows.append(('all', f'{len(seen)}', '', '', f'{total:.1f}'))
+    table = Table(
+        ('results', 'trainings', 'had before', 'minutes each', 'hours'),
+        tuple(rows),
+        notes=(
+            'minutes of the clock, with the test; a training of an earlier line is not counted '
+            'again; `results.json` has each training with its commit, seed and machine',
+        ),
+    )
+    return f'## What it took\n\n{table.markdown().strip()}\n'
 
 
 def _paper(tables: tuple[int, ...]) -> str:

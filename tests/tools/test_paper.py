@@ -77,6 +77,21 @@ def test_what_has_been_run_comes_in(results: Path) -> None:
     assert 'Here: not run.' in paper.page()
 
 
+def test_a_training_that_two_matrices_share_counts_once(results: Path) -> None:
+    found = json.loads((results / 'results.json').read_text())
+    run = dict(machine=dict(gpus=['one']), commit='0123456789', changed=False)
+    runs = dict(search=dict(run=run | dict(seconds=dict(train=3600.0, test=1800.0))))
+    for name, seconds in (('matrix', 900.0), ('sweep', 1800.0)):
+        own = {name: dict(run=run | dict(seconds=dict(train=seconds)))}
+        folder = results.parent / name
+        folder.mkdir(exist_ok=True)
+        (folder / 'results.json').write_text(json.dumps(found | dict(trainings=runs | own)))
+    lines = paper.page().splitlines()
+    assert '| data/matrix | 2 | 0 | 15.0 to 90.0 | 1.8 |' in lines
+    assert '| data/sweep | 2 | 1 | 30.0 to 90.0 | 0.5 |' in lines
+    assert '| all | 3 |  |  | 2.2 |' in lines
+
+
 def test_results_without_a_reading_are_an_error(results: Path) -> None:
     (results / 'reading.md').unlink()
     with pytest.raises(FileNotFoundError, match=r'reading\.md'):

@@ -160,7 +160,7 @@ def report(results: Results, folder: Path, log: bool) -> tuple[Table, list[Path]
 def summary(results: Results) -> str:
     """Say in a line on what the results were measured."""
     runs = [each['run'] for each in results['trainings'].values() if each['run']]
-    seconds = sum(sum(run['seconds'].values()) for run in runs)
+    total = sum(minutes(each) for each in results['trainings'].values())
     machines = dict.fromkeys(_machine(run['machine']) for run in runs)
     commits = dict.fromkeys(
         f'{run["commit"][:8]}{" with changes" if run["changed"] else ""}' if run['commit'] else '?'
@@ -168,10 +168,15 @@ def summary(results: Results) -> str:
     )
     seeds = sorted({row['seed'] for row in results['rows'] if row['seed'] is not None})
     return (
-        f'{len(results["trainings"])} trainings, {seconds / 60:.1f} min in all, on '
+        f'{len(results["trainings"])} trainings, {total:.1f} min in all, on '
         f'{"; ".join(machines) or "?"}; commit {", ".join(commits) or "?"}; '
         f'seed{"s" if len(seeds) > 1 else ""} {" ".join(map(str, seeds)) or "?"}'
     )
+
+
+def minutes(training: Mapping[str, Any]) -> float:
+    """Tell how long a training of some results took with its test, in minutes."""
+    return sum(training['run']['seconds'].values()) / 60 if training['run'] else 0.0
 
 
 def _machine(machine: Mapping[str, Any]) -> str:
