@@ -31,12 +31,16 @@ def reason(error: BaseException) -> str:
         error (BaseException): What a loader has raised.
 
     Returns:
-        str: The line, or the error's name where it says nothing.
+        str: The line, with the error's name where it says a key alone, or that name where it says
+        nothing.
     """
     text = str(error).strip()
     text = text.partition('WeightsUnpickler error: ')[2] or text
     text = text.partition('Please use `torch.serialization')[0]
-    return printable(text.split('\n')[0].strip()) or type(error).__name__
+    line, name = printable(text.split('\n')[0].strip()), type(error).__name__
+    if isinstance(error, KeyError):  # says the key alone
+        return f'{name} {line}'
+    return line or name
 
 
 def _name(code: int) -> str:

@@ -30,4 +30,5 @@ def test_reason() -> None:
     )
     assert reason(ValueError(page)) == 'Unsupported global: GLOBAL eval was not allowed.'
     assert reason(EOFError()) == 'EOFError'
+    assert reason(KeyError(101)) == 'KeyError 101'  # of a file of text
     assert reason(ValueError('one\ntwo')) == 'one'
