@@ -102,7 +102,7 @@ def test_the_walls_see_what_they_should() -> None:
         seen.setdefault(room_of(path), set()).update(rooms_imported(path))
     assert {'units', 'measure'} <= seen['search']
     assert 'calibration' in seen['prune']
-    assert {'search', 'prune', 'ticket', 'measure', 'calibration'} <= seen['hooks']
+    assert {'search', 'prune', 'ticket', 'calibration'} <= seen['hooks']
     assert not {'analysis', 'tools'} & seen['hooks']
     assert 'prune' not in seen['search']
     assert 'search' not in seen['prune']

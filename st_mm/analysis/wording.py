@@ -22,8 +22,10 @@ def describe_schedule(config: Mapping[str, Mapping[str, Any]]) -> list[str]:
             f'{search["threshold"]:g} go; rho {search["rho"]:g}, '
             f'rising over {search["warmup"]:g} {_unit(search)}s'
         )
+        if cost := search.get('cost'):
+            lines.append(f'units cost {_cost(cost)}')
         if target := search.get('target'):
-            amounts = (f'{LABELS[n]} of {_target(value)}' for n, value in target.items())
+            amounts = (f'{LABELS.get(n, n)} of {_target(value)}' for n, value in target.items())
             lines.append(f'towards {" and ".join(amounts)}')
     for hook in ('ProgressivePruneHook', 'PruneHook'):
         if prune := config.get(hook):
@@ -117,6 +119,12 @@ def describe_events(events: list[dict[str, Any]]) -> str:
 
 def _percent(share: float) -> str:
     return f'{100 * share:g}%'
+
+
+def _cost(cost: Mapping[str, Any]) -> str:
+    options = ', '.join(str(value) for name, value in cost.items() if name != 'type')
+    name = LABELS.get(cost['type'], cost['type'])
+    return f'{name} ({options})' if options else name
 
 
 def _target(value: float | str) -> str:

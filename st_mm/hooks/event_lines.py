@@ -6,7 +6,13 @@ LABELS = dict(macs='MACs', params='parameters')
 
 
 def search_line(
-    when: object, found: int, saved: float, least: float, units: float, macs: float
+    when: object,
+    found: int,
+    saved: float,
+    least: float,
+    units: float,
+    macs: float,
+    cost: tuple[str, float] | None = None,
 ) -> str:
     """Say what a search step did.
 
@@ -17,6 +23,8 @@ def search_line(
         least (float): Fewer MACs than these are not worth a step: ``min_macs_drop``.
         units (float): Units in the network now.
         macs (float): Its MACs now.
+        cost (tuple[str, float], optional): Another cost of units, and that of the network. Defaults
+            to None.
 
     Returns:
         str: One line.
@@ -28,10 +36,18 @@ def search_line(
             f'search at {when}: {counted(found, "dead unit")} found, but not removed: '
             f'{saved:,.0f} MACs are fewer than min_macs_drop, {least:,.10g}'
         )
+    others = f', {amount(*cost)}' if cost else ''
     return (
         f'search at {when}: {counted(found, "dead unit")} removed, {saved:,.0f} MACs; '
-        f'{units:,} units, {macs:,} MACs stay'
+        f'{units:,} units, {macs:,} MACs{others} stay'
     )
+
+
+def amount(name: str, value: float) -> str:
+    """Write what a network costs, with its unit."""
+    if name == 'latency':  # in seconds
+        return f'{1e3 * value:.4g} ms'
+    return f'{value:,.0f} {LABELS[name]}' if name in LABELS else f'{value:,.6g} of {name}'
 
 
 def course_line(excess: float, pull: float, limits: Mapping[str, float]) -> str:
@@ -45,7 +61,7 @@ def course_line(excess: float, pull: float, limits: Mapping[str, float]) -> str:
     Returns:
         str: The end of a line.
     """
-    target = ' and '.join(f'{value:,.0f} {LABELS[name]}' for name, value in limits.items())
+    target = ' and '.join(amount(name, value) for name, value in limits.items())
     there = f'; target of {target}: {100 * excess:+.1f} %'
     return f'{there}, the penalty rests' if not pull else f'{there}, rho times {pull:.3g}'
 

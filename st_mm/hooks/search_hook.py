@@ -8,17 +8,21 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from st_mm.arguments import integer, number, picture
-from st_mm.measure import count_macs
 from st_mm.search import (
     Budget,
+    Cost,
+    Macs,
+    Params,
     PenaltyGradient,
+    build_cost,
+    check_cost,
     count_units,
     dead_units,
     input_sizes,
     penalty,
     ramp,
+    relative_costs,
     saved_macs,
-    unit_costs,
 )
 from st_mm.trainable import training_names, unit_parameters
 from st_mm.units import UnitOwner, find_owners
@@ -57,6 +61,12 @@ class SearchHook(TicketHook):
             Defaults to (3, 512, 1024).
         calibration_batches (int): Batches over which BN is recalibrated after a step; 0 for not
             at all. Defaults to 10.
+        target (Mapping[str, float | str], optional): Size to go to, ``dict(macs=1e9)`` or
+            ``dict(macs='35%')`` of the first network, with ``params`` and the cost as further
+            resources; rho is then scaled on the way. Defaults to None.
+        cost (str | Mapping): What a unit costs: ``'macs'``, ``'params'``,
+            ``dict(type='latency', table='FILE.json')`` as ``tools/benchmarks/unit_latency.py``
+            measures it, or a function of :data:`~st_mm.search.COSTS`. Defaults to ``'macs'``.
         by_epoch (bool): Whether time runs in epochs or in iterations. Defaults to True.
 
     Raises:
@@ -75,6 +85,7 @@ class SearchHook(TicketHook):
         input_shape: Sequence[int] = (3, 512, 1024),
         calibration_batches: int = 10,
         target: Mapping[str, float | str] | None = None,
+        cost: str | Mapping[str, Any] = 'macs',
         by_epoch: bool = True,
     ) -> None:
         super().__init__(by_epoch)
@@ -85,7 +96,9 @@ class SearchHook(TicketHook):
         self.min_macs_drop = number('min_macs_drop', min_macs_drop, least=0)
         self.input_shape = picture('input_shape', input_shape)
         self.calibration_batches = integer('calibration_batches', calibration_batches, 0)
-        self.budget = None if target is None else Budget(target)
+        self.cost_config = check_cost(cost)
+        kinds = dict.fromkeys(['macs', 'params', self.cost_config['type']])
+        self.budget = None if target is None else Budget(target, list(kinds))
         if self.budget and not self.rho:
             raise ValueError('target needs a rho above 0, which it multiplies')
         self.way: WayToTarget | None = None
@@ -96,6 +109,8 @@ class SearchHook(TicketHook):
         arguments = {name: getattr(self, name) for name in names}
         if self.budget:
             arguments['target'] = dict(self.budget.target)
+        if self.cost_config != dict(type='macs'):
+            arguments['cost'] = dict(self.cost_config)
         return {**super().config(), **arguments, 'input_shape': list(self.input_shape)}
 
     def before_train(self, runner: Runner) -> None:
@@ -124,6 +139,11 @@ class SearchHook(TicketHook):
                 'follow; drop SearchHook from custom_hooks'
             )
         self.sizes = input_sizes(model, self.input_shape)
+        self.cost = build_cost(
+            self.cost_config, model, self.every_owner, self.sizes, self.input_shape
+        )
+        macs, params = Macs(model, self.sizes, self.input_shape), Params(model)
+        self.resources: dict[str, Cost] = {c.name: c for c in (macs, params, self.cost)}
         self.wrapper = optim_wrapper(runner)
         self.owners: dict[str, UnitOwner] = {}
         self.costs: dict[str, Tensor] = {}
@@ -136,7 +156,7 @@ class SearchHook(TicketHook):
             )
         if self.budget:
             owners = self.owners or self.every_owner
-            self.way = WayToTarget(runner, self.budget, owners, self.sizes, self.input_shape)
+            self.way = WayToTarget(runner, self.budget, owners, self.resources, self.threshold)
         figures = self._figures(runner)
         log_scalars(runner, {f'search/{name}': value for name, value in figures.items()})
 
@@ -171,18 +191,27 @@ class SearchHook(TicketHook):
             self.reprice()
             state.calibration_batches = max(state.calibration_batches, self.calibration_batches)
         if self.way:
-            self.way.advance(runner, moment.t, self.warmup, self.total(runner))
+            self.way.advance(self.owners, moment.t, self.interval, self.warmup, self.total(runner))
         figures = self._figures(runner)
         kept = self.way.figures() if self.way else {}
         state.note(runner, moment, 'search', kept, removed=count if taken else 0, **figures)
-        line = search_line(moment, count, saved, least, figures['units'], figures['macs'])
+        name = self.cost.name
+        line = search_line(
+            moment,
+            count,
+            saved,
+            least,
+            figures['units'],
+            figures['macs'],
+            None if name == 'macs' else (name, figures[name]),
+        )
         runner.logger.info(line + (self.way.line() if self.way else ''))
         if self.way and moment.t + self.interval > self.total(runner):
-            self.way.arrive(runner, self.owners, self.threshold)
+            self.way.arrive(runner, self.owners)
 
     def reprice(self) -> None:
         """Compute the costs anew, after units have gone."""
-        self.costs = unit_costs(self.owners, self.sizes)
+        self.costs = relative_costs(self.cost, self.owners)
         self.penalty.update(self.costs)
 
     def _dead(self, runner: Runner, last: bool) -> dict[str, Tensor]:
@@ -204,7 +233,7 @@ class SearchHook(TicketHook):
     ) -> tuple[dict[str, Tensor], float, float]:
         """Choose which dead units go, their MACs, and how many MACs make a step worth it."""
         if self.way:
-            dead = self.way.allowed(runner, self.owners, dead)
+            dead = self.way.allowed(self.owners, dead)
         saved = saved_macs(self.owners, dead, self.sizes)
         return dead, saved, 0 if self.way and self.way.met else self.min_macs_drop
 
@@ -223,6 +252,9 @@ class SearchHook(TicketHook):
     def _figures(self, runner: Runner) -> dict[str, float]:
         return dict(
             units=count_units(self.owners),
-            macs=count_macs(bare_model(runner), self.input_shape).dense,
+            **{
+                name: self.resources[name].total()
+                for name in dict.fromkeys(['macs', self.cost.name])
+            },
             penalty=penalty(self.owners, self.costs, self._rho(runner)).item(),
         )

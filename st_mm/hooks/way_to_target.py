@@ -1,14 +1,22 @@
 """How a search comes to its target: what it asks of the running network, and what it says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from st_mm.measure import count_macs
-from st_mm.search import REACHED, Budget, Course, Savings, count_units, importance
+from st_mm.search import (
+    REACHED,
+    Budget,
+    Cost,
+    Course,
+    Savings,
+    count_units,
+    importance,
+    way_left,
+)
 from st_mm.units import UnitOwner
 
 from .event_lines import course_line
@@ -24,8 +32,9 @@ class WayToTarget:
         runner (Runner): The run.
         budget (Budget): The target.
         owners (Mapping[str, UnitOwner]): The owners of the units that may go.
-        sizes (Mapping[str, tuple[int, int]]): Input size per owner.
-        input_shape (Sequence[int]): (channels, height, width) at which MACs are counted.
+        costs (Mapping[str, Cost]): What units cost, by resource; more than the target has do no
+            harm.
+        threshold (float): Largest importance at which a unit is dead.
 
     Raises:
         ValueError: If the network is smaller than the target, or stays larger without any unit.
@@ -36,30 +45,34 @@ class WayToTarget:
         runner: Runner,
         budget: Budget,
         owners: Owners,
-        sizes: Mapping[str, tuple[int, int]],
-        input_shape: Sequence[int],
+        costs: Mapping[str, Cost],
+        threshold: float,
     ) -> None:
-        self._sizes, self._input_shape = sizes, input_shape
+        self._costs, self._threshold = costs, threshold
         events = RunState.of(runner).ticket.events
         last = next((e for e in reversed(events) if e['kind'] == 'search' and 'pull' in e), None)
-        now = self._now(runner)
+        now = self._now()
         start = {name: last[f'start_{name}'] for name in now} if last else now
         limits = budget.limits(start)
-        self._course = Course(limits, start, last['pull'] if last else 1.0)
-        self._excess = self._course.excess(now)
         self._group_of = {
             parameter: group
             for group in optim_wrapper(runner).optimizer.param_groups
             for parameter in group['params']
         }
-        most = self._savings(runner, owners).most()
+        savings = self._savings(owners)
+        most = savings.most()
         for name, limit in limits.items():
             if (floor := now[name] - most[name]) > limit * (1 + REACHED):
                 raise ValueError(
                     f'SearchHook cannot reach its target of {name}={budget.target[name]!r}, '
-                    f'{limit:,.0f}: {floor:,.0f} stay in {type(bare_model(runner)).__name__} '
+                    f'{limit:,.6g}: {floor:,.6g} stay in {type(bare_model(runner)).__name__} '
                     'without all units that may go'
                 )
+        if last:
+            self._course = Course(limits, start, last['start_way'], last['pull'], last['way'])
+        else:
+            self._course = Course(limits, start, way_left(limits, now, savings, now, threshold))
+        self._excess = self._course.excess(now)
 
     @property
     def pull(self) -> float:
@@ -71,17 +84,24 @@ class WayToTarget:
         """Whether the target is met, so that the penalty rests."""
         return not self._course.pull
 
-    def allowed(
-        self, runner: Runner, owners: Owners, dead: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def allowed(self, owners: Owners, dead: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Choose the dead units (bool per owner) that go without leading beyond the target."""
-        return self._course.allowed(self._savings(runner, owners), dead, self._now(runner))
+        return self._course.allowed(self._savings(owners), dead, self._now())
 
-    def advance(self, runner: Runner, done: float, warmup: float, total: float) -> None:
+    def advance(
+        self,
+        owners: Owners,
+        done: float,
+        interval: float,
+        warmup: float,
+        total: float,
+    ) -> None:
         """Choose the pull until the next step, after this one."""
-        now = self._now(runner)
-        self._course.advance(now, done, warmup, total)
-        self._excess = self._course.excess(now)
+        now, course = self._now(), self._course
+        savings = self._savings(owners)
+        left = way_left(course.limits, course.start, savings, now, self._threshold)
+        course.advance(now, left, done, interval, warmup, total)
+        self._excess = course.excess(now)
 
     def longest(
         self, wrapper: OptimWrapper, owners: Owners, steps: int
@@ -113,13 +133,13 @@ class WayToTarget:
     def figures(self) -> dict[str, float]:
         """What the record has to keep for a resume."""
         start = {f'start_{name}': value for name, value in self._course.start.items()}
-        return dict(pull=self.pull, **start)
+        return dict(pull=self.pull, way=self._course.left, start_way=self._course.first, **start)
 
     def line(self) -> str:
         """Say where the search is, as the end of a line of the log."""
         return course_line(self._excess, self.pull, self._course.limits)
 
-    def arrive(self, runner: Runner, owners: Owners, threshold: float) -> None:
+    def arrive(self, runner: Runner, owners: Owners) -> None:
         """Say why the last step has not reached the target, if so."""
         if self._excess <= REACHED:
             return
@@ -128,16 +148,13 @@ class WayToTarget:
         runner.logger.warning(
             f'the search ends {100 * self._excess:.1f} % above its target: '
             f'{count_units(owners):,} units are left, the least important one with a scale of '
-            f'{least:.2g}, while those of at most threshold={threshold:g} go; rho was multiplied '
-            f'by {self.pull:.3g} in the end. Train longer, search more often (interval), or raise '
-            'rho or threshold'
+            f'{least:.2g}, while those of at most threshold={self._threshold:g} go; rho was '
+            f'multiplied by {self.pull:.3g} in the end. Train longer, search more often '
+            '(interval), or raise rho or threshold'
         )
 
-    def _savings(self, runner: Runner, owners: Owners) -> Savings:
-        shapes = {name: p.shape for name, p in bare_model(runner).named_parameters()}
-        return Savings(owners, self._sizes, shapes)
+    def _savings(self, owners: Owners) -> Savings:
+        return Savings(owners, self._costs)
 
-    def _now(self, runner: Runner) -> dict[str, float]:
-        model = bare_model(runner)
-        params = sum(parameter.numel() for parameter in model.parameters())
-        return dict(macs=count_macs(model, self._input_shape).dense, params=params)
+    def _now(self) -> dict[str, float]:
+        return {name: cost.total() for name, cost in self._costs.items()}

@@ -6,7 +6,16 @@ from typing import Any
 import st_mm.calibration
 from st_mm.units import find_owners
 
-from .budget import REACHED, Budget, Course
+from .budget import REACHED, Budget, Course, way_left
+from .costs import (
+    COSTS,
+    Cost,
+    Macs,
+    Params,
+    build_cost,
+    check_cost,
+    relative_costs,
+)
 from .importance import (
     count_units,
     dead_units,
@@ -16,18 +25,27 @@ from .importance import (
     unit_costs,
     units_macs,
 )
+from .latency_table import Curve, LatencyTable
 from .penalty import PenaltyGradient, penalty, ramp
 from .reap import settle, settled_units
 from .savings import Savings
 from .shrink import Cut, shrink
 
 __all__ = [
+    'COSTS',
     'REACHED',
     'Budget',
+    'Cost',
     'Course',
+    'Curve',
     'Cut',
+    'LatencyTable',
+    'Macs',
+    'Params',
     'PenaltyGradient',
     'Savings',
+    'build_cost',
+    'check_cost',
     'count_units',
     'dead_units',
     'find_owners',
@@ -35,12 +53,14 @@ __all__ = [
     'input_sizes',
     'penalty',
     'ramp',
+    'relative_costs',
     'saved_macs',
     'settle',
     'settled_units',
     'shrink',
     'unit_costs',
     'units_macs',
+    'way_left',
 ]
 
 _MOVED = {

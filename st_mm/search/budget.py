@@ -1,19 +1,22 @@
 """A search that aims at a size of the network: how hard it pulls, and which dead units may go."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from st_mm.arguments import number
 
+from .importance import importance
 from .savings import Savings
 
-RESOURCES = ('macs', 'params')
-GAIN = 10.0  # what the pull is multiplied by where nothing has gone of all that should have
 STRONGEST = 1e6
-ON_THE_LINE = 0.8  # of the training is done when the target should be reached; the rest is reserve
+# what a step multiplies the pull by: at most, at most while scales do not move at all, and at least
+FASTER, SEARCHING, SLOWER = 10.0, 100.0, 1 / 3
+LATE = 1.0  # the same, at least, once all scales should be there
+MOVING = 0.9  # of the way at the start is left: the scales move
+ON_THE_LINE = 0.6  # of the training is done when the scales should be there; the rest is reserve
 CLOSE = 0.005  # of the target above it: the penalty rests
 REACHED = 0.02  # of the target above it: it counts as reached at the end
 
@@ -24,22 +27,27 @@ class Budget:
     """What a search aims at.
 
     Args:
-        target (Mapping[str, float | str]): ``macs`` (of one picture, as the search counts them),
-            ``params``, or both: a number, or a share such as ``'35%'`` of the network that the
-            training begins with. Of both, the search goes on until both are met.
+        target (Mapping[str, float | str]): By resource a number, or a share such as ``'35%'`` of
+            the network that the training begins with. Of several, the search goes on until all are
+            met.
+        resources (Sequence[str]): What a target may be of. Defaults to ``macs`` (of one picture, as
+            the search counts them) and ``params``.
 
     Raises:
         ValueError: If a target is something else.
     """
 
-    def __init__(self, target: Any) -> None:
+    def __init__(self, target: Any, resources: Sequence[str] = ('macs', 'params')) -> None:
         if not isinstance(target, Mapping) or not target:
             raise ValueError(
-                'target must be a dict of macs or params, such as dict(macs=1e9) or '
+                f'target must be a dict of {" or ".join(resources)}, such as dict(macs=1e9) or '
                 f"dict(macs='35%'), got {target!r}"
             )
-        if unknown := [name for name in target if name not in RESOURCES]:
-            raise ValueError(f'target takes {" and ".join(RESOURCES)}, got {unknown[0]!r}')
+        if unknown := [name for name in target if name not in resources]:
+            raise ValueError(
+                f'target takes {" and ".join(resources)}, got {unknown[0]!r}: another one has to '
+                'be the cost of the search'
+            )
         self.target = {name: _amount(name, value) for name, value in target.items()}
 
     def limits(self, start: Figures) -> dict[str, float]:
@@ -57,7 +65,7 @@ class Budget:
             if limit >= start[name]:
                 raise ValueError(
                     f'target is {name}={value!r}, but the training begins with '
-                    f"{start[name]:,.0f}: give a smaller number, or a share like {name}='50%'"
+                    f"{start[name]:,.6g}: give a smaller number, or a share like {name}='50%'"
                 )
             limits[name] = limit
         return limits
@@ -77,45 +85,69 @@ def _amount(name: str, value: Any) -> float | str:
 class Course:
     """The way of one training to its target.
 
-    The network should be on a line that falls from its size at the end of the warm-up to the target
-    at 80 % of the training. After every search step the pull, by which rho is multiplied, rises or
-    falls with the distance from that line; once the target is met, it is 0. So the course follows
-    from the config, the time, the units alive, and the last pull.
+    The least important units have to go, as many as the target asks for. What is left of the way is
+    the sum of their scales, as far as these are above the threshold, weighted with what the units
+    cost. It should shrink evenly until 60 % of the training: an EMA takes its time to follow, and
+    learning rates fall. After every search step the pull, by which rho is multiplied, rises or
+    falls by how much faster or slower that has to go; once the target is met, it is 0. So the
+    course follows from the config, the time, the weights, and what the record says of the step
+    before.
 
     Args:
         limits (Mapping[str, float]): The target, by resource.
-        start (Mapping[str, float]): What the training begins with.
+        start (Mapping[str, float]): What the training begins with, by resource.
+        first (float): What is left of the way at the start.
         pull (float): The last pull. Defaults to 1.
+        left (float, optional): What was left at the last step. Defaults to ``first``.
     """
 
-    def __init__(self, limits: Figures, start: Figures, pull: float = 1.0) -> None:
+    def __init__(
+        self,
+        limits: Figures,
+        start: Figures,
+        first: float,
+        pull: float = 1.0,
+        left: float | None = None,
+    ) -> None:
         self.limits = limits
         self.start = start
+        self.first = first
         self.pull = pull
+        self.left = first if left is None else left
 
     def excess(self, figures: Figures) -> float:
         """By which share of the target a network is above it; of several, the farthest counts."""
         return max(figures[name] / limit - 1 for name, limit in self.limits.items())
 
-    def advance(self, figures: Figures, done: float, warmup: float, total: float) -> None:
+    def advance(
+        self,
+        figures: Figures,
+        left: float,
+        done: float,
+        interval: float,
+        warmup: float,
+        total: float,
+    ) -> None:
         """Choose the pull until the next step.
 
         Args:
             figures (Mapping[str, float]): The network now.
+            left (float): What is left of the way, see :func:`way_left`.
             done (float): Epochs (or iterations) done.
+            interval (float): Those between two steps.
             warmup (float): Those during which rho rises.
             total (float): Length of the training.
         """
+        made, self.left = self.left - left, left
         if self.excess(figures) <= CLOSE:
             self.pull = 0.0
-        if not self.pull:
+        if not self.pull or not left or done < warmup:  # without a way, the pull holds scales there
             return
-        end = max(ON_THE_LINE * total, warmup)
-        line = min(1.0, max(0.0, (end - done) / (end - warmup))) if end > warmup else 1.0
-        left = max(
-            (figures[n] - limit) / (self.start[n] - limit) for n, limit in self.limits.items()
-        )
-        self.pull = min(max(self.pull * GAIN ** (left - line), 1 / STRONGEST), STRONGEST)
+        steps = (ON_THE_LINE * total - done) / interval
+        least = SLOWER if steps > 0 else LATE
+        most = SEARCHING if left > MOVING * self.first else FASTER
+        factor = left / max(steps, 1.0) / made if made > 0 else most
+        self.pull = min(max(self.pull * min(max(factor, least), most), 1 / STRONGEST), STRONGEST)
 
     def allowed(
         self, savings: Savings, dead: Mapping[str, Tensor], figures: Figures
@@ -132,16 +164,62 @@ class Course:
         Returns:
             dict[str, Tensor]: The same for those that go.
         """
+        chosen = until_target(self.limits, savings, dead, figures)
+        if any((chosen[name] != mask).any() for name, mask in dead.items()):
+            self.pull = 0.0
+        return chosen
 
-        def fits(chosen: Mapping[str, Tensor]) -> bool:
-            saved = savings.saved(chosen)
-            return self.excess({n: figures[n] - saved[n] for n in self.limits}) >= 0
 
-        if fits(dead):
-            return dict(dead)
-        self.pull = 0.0
-        least, most = 0, sum(int(mask.sum()) for mask in dead.values())
-        while most - least > 1:
-            middle = (least + most) // 2
-            least, most = (middle, most) if fits(savings.first(dead, middle)) else (least, middle)
-        return savings.first(dead, least)
+def until_target(
+    limits: Figures, savings: Savings, units: Mapping[str, Tensor], figures: Figures
+) -> dict[str, Tensor]:
+    """Choose the least important units, as many as go without leading beyond a target.
+
+    Args:
+        limits (Mapping[str, float]): The target, by resource.
+        savings (Savings): What units cost.
+        units (Mapping[str, Tensor]): (units,) bool per owner.
+        figures (Mapping[str, float]): The network now.
+    """
+
+    def fits(chosen: Mapping[str, Tensor]) -> bool:
+        saved = savings.saved(chosen)
+        return any(figures[name] - saved[name] >= limit for name, limit in limits.items())
+
+    if fits(units):
+        return dict(units)
+    least, most = 0, sum(int(mask.sum()) for mask in units.values())
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (middle, most) if fits(savings.first(units, middle)) else (least, middle)
+    return savings.first(units, least)
+
+
+def way_left(
+    limits: Figures, start: Figures, savings: Savings, figures: Figures, threshold: float
+) -> float:
+    """Measure how far the scales of the units that have to go are from the threshold.
+
+    Args:
+        limits (Mapping[str, float]): The target, by resource; of several, the farthest counts.
+        start (Mapping[str, float]): What the training begins with.
+        savings (Savings): What units cost.
+        figures (Mapping[str, float]): The network now.
+        threshold (float): Largest importance at which a unit is dead.
+
+    Returns:
+        float: About 1 where all scales are 1 and nothing has gone yet; 0 where all are small.
+    """
+    farthest = max(
+        limits, key=lambda name: (figures[name] - limits[name]) / (start[name] - limits[name])
+    )
+    units = until_target(limits, savings, savings.removable(), figures)
+    way = sum(
+        float(
+            (costs * (importance(savings.owners[name]).cpu().double() - threshold).clamp(min=0))[
+                units[name].cpu()
+            ].sum()
+        )
+        for name, costs in savings.each(farthest).items()
+    )
+    return way / (start[farthest] - limits[farthest])

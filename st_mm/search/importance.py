@@ -1,6 +1,6 @@
 """How important search units are, which of them are dead, and what they cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -106,13 +106,30 @@ def unit_costs(owners: Mapping[str, UnitOwner], sizes: Mapping[str, Size]) -> di
     Returns:
         dict[str, Tensor]: (units,) float64 per owner.
     """
+    return relative(owners, units_macs(owners, sizes), lambda dead: saved_macs(owners, dead, sizes))
+
+
+def relative(
+    owners: Mapping[str, UnitOwner],
+    units: Mapping[str, Tensor],
+    saved: Callable[[Mapping[str, Tensor]], float],
+) -> dict[str, Tensor]:
+    """Divide what units cost by the mean of all alive.
+
+    Args:
+        owners (Mapping[str, UnitOwner]): The owners of the units.
+        units (Mapping[str, Tensor]): (units,) what each unit alone saves, per owner.
+        saved (Callable): What units (bool per owner) together save.
+
+    Returns:
+        dict[str, Tensor]: (units,) float64 per owner.
+    """
     everything = {
         name: torch.ones_like(owner.unit_bn.weight, dtype=torch.bool)
         for name, owner in owners.items()
     }
-    mean = saved_macs(owners, everything, sizes) / max(count_units(owners), 1)
-    macs = units_macs(owners, sizes)
-    return {name: m / mean if mean else m for name, m in macs.items()}
+    mean = saved(everything) / max(count_units(owners), 1)
+    return {name: each / mean if mean else each for name, each in units.items()}
 
 
 def saved_macs(

@@ -1,15 +1,14 @@
 """What the network saves when units go, by resource."""
 
 from collections.abc import Mapping
-from math import prod
 
 import torch
 from torch import Tensor
 
 from st_mm.units.owner import UnitOwner
 
-from .importance import Size, importance, saved_macs
-from .shrink import plan_cuts
+from .costs import Cost
+from .importance import importance
 
 
 class Savings:
@@ -17,35 +16,31 @@ class Savings:
 
     Args:
         owners (Mapping[str, UnitOwner]): The owners of the units.
-        sizes (Mapping[str, tuple[int, int]]): Input size per owner.
-        shapes (Mapping[str, torch.Size]): Shape of every parameter of the model, by name.
+        costs (Mapping[str, Cost]): What they cost, by resource.
     """
 
-    def __init__(
-        self,
-        owners: Mapping[str, UnitOwner],
-        sizes: Mapping[str, Size],
-        shapes: Mapping[str, torch.Size],
-    ) -> None:
-        self.owners, self.sizes, self.shapes = owners, sizes, shapes
+    def __init__(self, owners: Mapping[str, UnitOwner], costs: Mapping[str, Cost]) -> None:
+        self.owners, self.costs = owners, costs
 
     def saved(self, dead: Mapping[str, Tensor]) -> dict[str, float]:
         """Count what goes with the dead units (bool per owner) together."""
-        params = 0
-        for name, cut in plan_cuts(self.owners, dead).items():
-            if name in self.shapes:
-                shape = self.shapes[name]
-                gone = shape[cut.dim] - len(cut.keep)
-                params += prod(shape[: cut.dim]) * gone * prod(shape[cut.dim + 1 :])
-        return dict(macs=saved_macs(self.owners, dead, self.sizes), params=params)
+        return {name: cost.saved(self.owners, dead) for name, cost in self.costs.items()}
+
+    def each(self, resource: str) -> dict[str, Tensor]:
+        """Count what goes with each unit alone: (units,) float64 per owner."""
+        return self.costs[resource].units(self.owners)
+
+    def removable(self) -> dict[str, Tensor]:
+        """Mark the units that can go together: all but the most important that an owner needs."""
+        units = {}
+        for name, owner in self.owners.items():
+            units[name] = torch.ones(len(owner.unit_bn.weight), dtype=torch.bool)
+            units[name][importance(owner).topk(owner.least_units).indices.cpu()] = False
+        return units
 
     def most(self) -> dict[str, float]:
         """Count what goes with all units that can go."""
-        dead = {}
-        for name, owner in self.owners.items():
-            dead[name] = torch.ones(len(owner.unit_bn.weight), dtype=torch.bool)
-            dead[name][: owner.least_units] = False
-        return self.saved(dead)
+        return self.saved(self.removable())
 
     def first(self, dead: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
         """Choose the least important of the dead units; of equals, the first."""

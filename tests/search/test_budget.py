@@ -9,8 +9,18 @@ from torch import nn
 
 from st_mm.measure import count_macs
 from st_mm.models import HRFusionNeck, HRSupernet
-from st_mm.search import Budget, Course, Savings, find_owners, input_sizes, shrink
-from st_mm.search.budget import GAIN
+from st_mm.search import (
+    Budget,
+    Course,
+    Macs,
+    Params,
+    Savings,
+    find_owners,
+    input_sizes,
+    shrink,
+    way_left,
+)
+from st_mm.search.budget import FASTER, LATE, SEARCHING, SLOWER, STRONGEST, until_target
 
 PICTURE = (3, 64, 64)
 START = dict(macs=1000.0, params=100.0)
@@ -40,8 +50,8 @@ def size(model: nn.Module) -> dict[str, float]:
 
 
 def savings(model: nn.Module) -> Savings:
-    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    return Savings(find_owners(model), input_sizes(model, PICTURE), shapes)
+    macs = Macs(model, input_sizes(model, PICTURE), PICTURE)
+    return Savings(find_owners(model), dict(macs=macs, params=Params(model)))
 
 
 @pytest.mark.parametrize(
@@ -71,32 +81,66 @@ def test_shares_are_of_the_start() -> None:
         Budget(dict(macs=1000)).limits(START)
 
 
-def test_the_pull_grows_behind_the_line_and_falls_before_it() -> None:
-    def after(macs: float, done: float) -> float:
-        course = Course(dict(macs=500), START)
-        course.advance(dict(macs=macs), done, warmup=10, total=100)
-        return course.pull
-
-    assert after(1000, 5) == 1  # in the warm-up nothing is asked for
-    assert after(1000, 45) == pytest.approx(GAIN**0.5)  # half of the way to 80 of 100
-    assert after(750, 45) == pytest.approx(1)
-    assert after(600, 45) == pytest.approx(GAIN**-0.3)
-    assert after(1000, 90) == pytest.approx(GAIN)
-    assert after(502, 45) == 0  # near enough
-    assert Course(dict(macs=500), START).excess(dict(macs=600)) == pytest.approx(0.2)
+def after(left: float, done: float, last: float = 1.0, macs: float = 900, pull: float = 8) -> float:
+    """The pull after a step, of a training of 100 with a step every 5 and a warm-up of 10."""
+    course = Course(dict(macs=500), START, 1.0, pull, last)
+    course.advance(dict(macs=macs), left, done, interval=5, warmup=10, total=100)
+    return course.pull
 
 
-def test_a_warm_up_that_never_ends_asks_for_nothing() -> None:
-    course = Course(dict(macs=500), START)
-    course.advance(dict(macs=1000), 50, warmup=100, total=50)
-    assert course.pull == 1
+def test_the_pull_follows_how_fast_the_scales_have_to_fall() -> None:
+    """At 40, four steps are left to 60: of 0.4 of the way, each has to make 0.1."""
+    assert after(left=0.4, last=0.5, done=40) == pytest.approx(8)
+    assert after(left=0.4, last=0.42, done=40) == pytest.approx(8 * 5)
+    assert after(left=0.4, last=0.6, done=40) == pytest.approx(8 / 2)
+    assert after(left=0.4, last=0.9, done=40) == pytest.approx(8 * SLOWER)
+    assert after(left=0.4, last=0.4, done=40) == pytest.approx(8 * FASTER)
+    assert after(left=0.4, last=0.39, done=70) == pytest.approx(8 * FASTER)  # past the line
+    assert after(left=0.1, last=0.9, done=70) == pytest.approx(8 * LATE)
+
+
+def test_a_pull_that_moves_nothing_is_searched_in_large_steps() -> None:
+    assert after(left=0.99, last=1, done=10) == pytest.approx(8 * 0.099 / 0.01)
+    assert after(left=1.01, last=1, done=10) == pytest.approx(8 * SEARCHING)
+    assert after(left=1.01, last=1, done=9) == 8  # in the warm-up nothing is asked for
+    assert after(left=1, last=1, done=10, pull=1e5) == STRONGEST
+
+
+def test_the_pull_holds_scales_that_are_there_and_rests_at_the_target() -> None:
+    assert after(left=0, last=0.2, done=40) == 8
+    assert after(left=0.001, last=0.2, done=40, macs=502) == 0  # near enough
+    assert after(left=0.2, last=0.2, done=45, pull=0) == 0
+    assert Course(dict(macs=500), START, 1).excess(dict(macs=600)) == pytest.approx(0.2)
 
 
 def test_of_two_targets_the_farther_one_counts() -> None:
-    course = Course(dict(macs=500, params=90), START)
-    course.advance(dict(macs=500, params=95), 45, warmup=10, total=100)
-    assert course.pull == 1  # half of the way for the parameters
+    course = Course(dict(macs=500, params=90), START, 1)
     assert course.excess(dict(macs=500, params=99)) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize('network', NETWORKS)
+@pytest.mark.parametrize('resource', ['macs', 'params'])
+def test_the_way_is_that_of_the_units_that_have_to_go(network: str, resource: str) -> None:
+    """Scales of others do not count; it is about 1 where scales are 1, and 0 at the threshold."""
+    model = NETWORKS[network]()
+    costs = savings(model)
+    start = size(model)
+    limits = {resource: 0.8 * start[resource] + 0.2 * (start[resource] - costs.most()[resource])}
+    for owner in costs.owners.values():
+        nn.init.ones_(owner.unit_bn.weight)
+    chosen = until_target(limits, costs, costs.removable(), start)
+    each = costs.each(resource)
+    whole = sum(float(each[n][mask].sum()) for n, mask in chosen.items())
+    whole /= start[resource] - limits[resource]
+    assert whole == pytest.approx(1, abs=0.15)  # but for the last unit, and tokens
+    assert way_left(limits, start, costs, start, 0.01) == pytest.approx(0.99 * whole)
+    for name, owner in costs.owners.items():
+        owner.unit_bn.weight.data[chosen[name]] = 0.5
+        owner.unit_bn.weight.data[~chosen[name]] *= 7
+    assert way_left(limits, start, costs, start, 0.01) == pytest.approx(0.49 * whole)
+    for name, owner in costs.owners.items():
+        owner.unit_bn.weight.data[chosen[name]] = 0.01
+    assert way_left(limits, start, costs, start, 0.01) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize('network', NETWORKS)
@@ -131,7 +175,7 @@ def test_no_unit_goes_beyond_the_target(network: str, resource: str, share: floa
     start = size(model)
     reachable = start[resource] - costs.saved(dead)[resource]
     limit = reachable + (start[resource] - reachable) * share
-    course = Course({resource: limit}, start)
+    course = Course({resource: limit}, start, 1)
     chosen = course.allowed(costs, dead, start)
     assert course.pull == 0
     gone = {name: mask for name, mask in dead.items() if chosen[name].any()}
@@ -149,10 +193,21 @@ def test_nothing_is_held_back_before_the_target() -> None:
     model = supernet()
     costs = savings(model)
     dead = {n: torch.arange(len(o.unit_bn.weight)) % 9 == 1 for n, o in costs.owners.items()}
-    course = Course(dict(macs=1.0), size(model))
+    course = Course(dict(macs=1.0), size(model), 1)
     chosen = course.allowed(costs, dead, size(model))
     assert all(torch.equal(chosen[name], mask) for name, mask in dead.items())
     assert course.pull == 1
+
+
+@pytest.mark.parametrize('network', NETWORKS)
+@pytest.mark.parametrize('resource', ['macs', 'params'])
+def test_what_each_unit_saves_alone(network: str, resource: str) -> None:
+    model = NETWORKS[network]()
+    costs = savings(model)
+    for name, each in costs.each(resource).items():
+        for unit in {0, len(each) - 1}:
+            alone = {name: torch.arange(len(each)) == unit}
+            assert costs.saved(alone)[resource] == float(each[unit])
 
 
 def test_savings_where_all_units_of_a_kernel_are_gone() -> None:
