@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmcv.cnn import ConvModule
 from mmengine.logging import print_log
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, initialize
 from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
@@ -15,6 +16,8 @@ from .search.shrink import shrink
 from .ticket import LATENT, RECORD, THRESHOLDS, Ticket, Units, load_checkpoint, plain_state
 from .ticket.validation import check_latent
 from .transfer import Carried, Transfer, match, report
+
+AGAIN = 1_000_003  # far from the seeds that people number their runs with
 
 
 def surplus_units(ticket: Ticket, present: Units) -> dict[str, Tensor]:
@@ -92,8 +95,11 @@ class TicketInit:
 
     Args:
         checkpoint (str): The ticket.
-        weights (str): ``'trained'`` for the ticket's own, else as in :func:`rewind`: ``'random'``
-            or a checkpoint of the run that drew it. Defaults to ``'trained'``.
+        weights (str): ``'trained'`` for the ticket's own, ``'random'`` for fresh ones, or a
+            checkpoint of the run that drew it, as in :func:`rewind`. Fresh ones are drawn again
+            after the model is built, from other numbers than the seed of the run gives: where both
+            runs have one seed, the ticket's first weights would come out. Defaults to
+            ``'trained'``.
         prefix (str | Mapping[str, str], optional): Name in the ticket of the backbone, or of each
             part by its name in the model. Defaults to None: it is found.
         new (Sequence[str]): Names or shell patterns of what starts new, such as ``['neck']``.
@@ -132,11 +138,10 @@ class TicketInit:
         record, state = read_record(checkpoint, self.checkpoint), plain_state(checkpoint)
         if LATENT in checkpoint:
             check_latent(checkpoint[LATENT], record.masks, checkpoint.get(THRESHOLDS))
-        children: Iterable[Any] = module.children()
-        for child in children:
-            if hasattr(child, 'init_weights'):
-                child.init_weights()
-                child.is_init = True
+        if self.weights == 'random':
+            draw_again(module)
+        else:
+            _initialize_children(module)
         shared = match(module, state, self.checkpoint, self.prefix, self.new)
         ticket = shared.restrict(record)
         trained = self.weights == 'trained'
@@ -148,6 +153,38 @@ class TicketInit:
     def _get_init_info(self) -> str:
         """What mmengine writes into its log of initialized parameters."""
         return f'TicketInit: {self.weights} weights in the units of {self.checkpoint}'
+
+
+def draw_again(module: nn.Module) -> None:
+    """Initialize a module from other numbers than the seed gives, which go on as they were.
+
+    Args:
+        module (nn.Module): The module; changed in place.
+    """
+    numbers = torch.get_rng_state()
+    torch.default_generator.manual_seed(torch.initial_seed() + AGAIN)
+    for part in module.modules():
+        for name in ('reset_parameters', '_reset_parameters'):  # the latter of attention
+            if callable(reset := getattr(part, name, None)):
+                reset()
+        if isinstance(part, ConvModule):  # initializes itself as it is built
+            part.init_weights()
+    own = getattr(module, 'init_cfg', None)
+    if isinstance(own, list):  # this one among others
+        initialize(
+            module,
+            [entry for entry in own if WEIGHT_INITIALIZERS.get(entry['type']) is not TicketInit],
+        )
+    _initialize_children(module)
+    torch.set_rng_state(numbers)
+
+
+def _initialize_children(module: nn.Module) -> None:
+    children: Iterable[Any] = module.children()
+    for child in children:
+        if hasattr(child, 'init_weights'):
+            child.init_weights()
+            child.is_init = True
 
 
 def _path(name: str, value: Any) -> str:

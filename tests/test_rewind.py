@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmcv.cnn import ConvModule
 from mmengine import Config
+from mmengine.model import BaseModule
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
 from torch import nn
 
-from st_mm.rewind import TicketInit, read_ticket, surplus_units
-from st_mm.ticket import KEY, Ticket, load_checkpoint, plain_state
+from st_mm.rewind import TicketInit, draw_again, read_ticket, surplus_units
+from st_mm.ticket import KEY, LATENT, Ticket, load_checkpoint, plain_state
 from st_mm.units import find_owners
 
 
@@ -83,21 +85,60 @@ def test_trained_weights_are_the_tickets(lottery: Path) -> None:
     assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
 
 
-def test_random_weights_are_a_slice_of_a_fresh_supernet(lottery: Path) -> None:
+def test_random_weights_are_not_those_of_the_seed(lottery: Path) -> None:
+    """A training with the seed of the one that drew the ticket does not begin with its weights."""
     ticket = read_ticket(lottery / 'epoch_3.pth')
     torch.manual_seed(7)
     model = _build(lottery, weights='random')
+    after = torch.rand(3)
     ticket.check(model)
     torch.manual_seed(7)
-    config = Config.fromfile(lottery / 'config.py')
-    fresh = MODELS.build(config.model)
+    again = _build(lottery, weights='random').state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in model.state_dict().items())
+    assert torch.equal(torch.rand(3), after)
+    torch.manual_seed(7)
+    fresh = MODELS.build(Config.fromfile(lottery / 'config.py').model)
     fresh.init_weights()
-    name, owner = next(iter(find_owners(fresh).items()))
-    units = [u for group in owner.unit_groups() for u in ticket.units[name][group]]
-    first = ticket.units[name]['k3']
-    assert units
-    sliced = find_owners(model)[name].expand.weight[: len(first)]
-    assert torch.equal(sliced, owner.expand.weight[first])
+    owners = find_owners(fresh)
+    compared = 0
+    for name, owner in find_owners(model).items():
+        if first := ticket.units[name]['k3']:
+            ours = owner.expand.weight[: len(first)]
+            theirs = owners[name].expand.weight[first]
+            assert ours.shape == theirs.shape
+            assert not (ours == theirs).any(), name
+            compared += 1
+    assert compared
+    spread = fresh.decode_head.conv_seg.weight.std()
+    torch.testing.assert_close(model.decode_head.conv_seg.weight.std(), spread, rtol=0.5, atol=0)
+    for name, tensor in fresh.state_dict().items():  # norms and biases begin as ever
+        if tensor.dim() == 1 and len(tensor) == len(again[name]):
+            assert torch.equal(tensor, again[name]), name
+
+
+def test_random_weights_come_from_the_other_initializers() -> None:
+    """What a list of initializers says beside the ticket holds, at other numbers."""
+    layer = ConvModule(3, 64, 3)
+    seen = []
+
+    class Part(BaseModule):
+        def __init__(self) -> None:
+            super().__init__([dict(type='Constant', layer='Conv2d', val=3.0), dict(type='Ticket')])
+            self.layer, self.plain = layer, nn.Conv2d(3, 3, 1)
+
+    part = Part()
+    torch.manual_seed(3)
+    numbers = torch.get_rng_state()
+    draw_again(part)
+    assert torch.equal(torch.get_rng_state(), numbers)
+    assert (part.plain.weight == 3.0).all()
+    part.init_cfg = None
+    for _ in range(2):
+        draw_again(part)
+        seen.append(layer.conv.weight.detach().clone())
+    assert torch.equal(*seen)
+    # as ConvModule draws its weights: std sqrt(2 / fan_out)
+    torch.testing.assert_close(seen[0].std().item(), (2 / (64 * 9)) ** 0.5, rtol=0.1, atol=0)
 
 
 def test_later_weights_lack_units(lottery: Path) -> None:
@@ -130,6 +171,34 @@ def test_retraining_a_rewound_ticket(
     assert same != shuffle
     for name in ticket.masks:
         assert not plain_state(trained)[name][~ticket.mask(name)].any()
+
+
+def test_weights_at_random_places_have_the_values_from_before_they_were_masked(
+    lottery: Path, tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    source = load_checkpoint(lottery / 'epoch_3.pth')
+    before, trained, past = (
+        read_ticket(lottery / 'epoch_3.pth'),
+        plain_state(source),
+        source[LATENT],
+    )
+    config = tiny_config(tmp_path / 'run', search=None, prune=None, reactivate=None)
+    config.model.init_cfg = dict(type='Ticket', checkpoint=str(lottery / 'epoch_3.pth'))
+    config.custom_hooks += [
+        dict(type='FixedMaskHook', shuffle=True),
+        dict(type='InitialCheckpointHook'),
+    ]
+    config.train_cfg.max_epochs = config.param_scheduler[0].total_steps = 1
+    Runner.from_cfg(config).train()
+    initial = plain_state(load_checkpoint(tmp_path / 'run' / 'initial.pth'))
+    ticket, came_back = read_ticket(tmp_path / 'run' / 'epoch_1.pth'), 0
+    for name in before.masks:
+        kept, lives = before.mask(name), ticket.mask(name)
+        values = trained[name].clone()
+        values[~kept] = past[0][name]
+        assert torch.equal(initial[name], values * lives), name
+        came_back += int((initial[name][lives & ~kept] != 0).sum())
+    assert came_back
 
 
 def test_a_file_without_a_record_is_refused(lottery: Path, tmp_path: Path) -> None:

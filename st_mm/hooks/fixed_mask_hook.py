@@ -29,7 +29,9 @@ class FixedMaskHook(MaskHook):
 
     Args:
         shuffle (bool): Whether to mask as many weights of every layer at random places instead
-            ("ST w/ RP" in the paper's Tables 7 and 8). Defaults to False.
+            ("ST w/ RP" in the paper's Tables 7 and 8). A weight that is masked no longer takes the
+            value that it had before it was, if the file of the ticket has it, else it starts at
+            zero. Defaults to False.
         seed (int): Seed of the random places. Defaults to 0.
         skip (Sequence[str]): Shell patterns of weight names that are not masked. Defaults to none.
 
@@ -77,11 +79,11 @@ class FixedMaskHook(MaskHook):
                 "set load_from to the checkpoint of a pruned ticket, or init_cfg to type='Ticket' "
                 "('Pretrained' brings no masks)"
             )
+        if record:
+            state.masks.load(record, state.latent)
         if self.shuffle and not resumed(runner):
             state.masks.update(shuffle(keep, self.seed))
-        elif record:
-            state.masks.load(record, state.latent)
-        else:
+        elif not record:
             state.masks.update(keep)
         state.fixed = held
         if held != weights.keys():
