@@ -71,7 +71,7 @@ class WayToTarget:
         if last:
             self._course = Course(limits, start, last['start_way'], last['pull'], last['way'])
         else:
-            self._course = Course(limits, start, way_left(limits, now, savings, now, threshold))
+            self._course = Course(limits, start)
         self._excess = self._course.excess(now)
 
     @property

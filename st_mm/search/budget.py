@@ -96,24 +96,25 @@ class Course:
     Args:
         limits (Mapping[str, float]): The target, by resource.
         start (Mapping[str, float]): What the training begins with, by resource.
-        first (float): What is left of the way at the start.
+        first (float): What was left of the way at the first step. Defaults to 0, before it: the
+            pull stays at this step, since nothing is known of the pace yet.
         pull (float): The last pull. Defaults to 1.
-        left (float, optional): What was left at the last step. Defaults to ``first``.
+        left (float): What was left at the last step. Defaults to 0, before the first.
     """
 
     def __init__(
         self,
         limits: Figures,
         start: Figures,
-        first: float,
+        first: float = 0.0,
         pull: float = 1.0,
-        left: float | None = None,
+        left: float = 0.0,
     ) -> None:
         self.limits = limits
         self.start = start
         self.first = first
         self.pull = pull
-        self.left = first if left is None else left
+        self.left = left
 
     def excess(self, figures: Figures) -> float:
         """By which share of the target a network is above it; of several, the farthest counts."""
@@ -138,10 +139,13 @@ class Course:
             warmup (float): Those during which rho rises.
             total (float): Length of the training.
         """
+        begins = not self.first
+        self.first = self.first or left
         made, self.left = self.left - left, left
         if self.excess(figures) <= CLOSE:
             self.pull = 0.0
-        if not self.pull or not left or done < warmup:  # without a way, the pull holds scales there
+        # without a way, the pull holds scales there
+        if begins or not self.pull or not left or done < warmup:
             return
         steps = (ON_THE_LINE * total - done) / interval
         least = SLOWER if steps > 0 else LATE

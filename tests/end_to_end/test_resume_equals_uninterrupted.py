@@ -37,7 +37,7 @@ BY_ITERATION = dict(
 RECIPES = {
     'adam': {},
     'adamw': dict(optim_wrapper=dict(optimizer=dict(type='AdamW', weight_decay=0.05))),
-    'target': dict(search=dict(target=dict(macs='35%'), threshold=0.97)),
+    'target': dict(search=dict(target=dict(macs='20%'), threshold=0.97)),
     'iterations': BY_ITERATION,
     'iterations-ema-of-parameters': dict(**BY_ITERATION, ema=dict(update_buffers=False)),
     'straight-through': dict(prune=dict(straight_through='hard'), reactivate=None),
