@@ -154,10 +154,17 @@ class SearchHook(TicketHook):
                 f'none of the {count_units(self.every_owner):,} search units trains now: they are '
                 'searched once they do'
             )
+        totals = self._totals()
         if self.budget:
-            owners = self.owners or self.every_owner
-            self.way = WayToTarget(runner, self.budget, owners, self.resources, self.threshold)
-        figures = self._figures(runner)
+            self.way = WayToTarget(
+                runner,
+                self.budget,
+                self.owners or self.every_owner,
+                self.resources,
+                self.threshold,
+                totals,
+            )
+        figures = self._figures(runner, totals)
         log_scalars(runner, {f'search/{name}': value for name, value in figures.items()})
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -190,9 +197,10 @@ class SearchHook(TicketHook):
             state.shrink(runner, dead, moment)
             self.reprice()
             state.calibration_batches = max(state.calibration_batches, self.calibration_batches)
+        totals, end = self._totals(), self.total(runner)
         if self.way:
-            self.way.advance(self.owners, moment.t, self.interval, self.warmup, self.total(runner))
-        figures = self._figures(runner)
+            self.way.advance(self.owners, totals, moment.t, self.interval, self.warmup, end)
+        figures = self._figures(runner, totals)
         kept = self.way.figures() if self.way else {}
         state.note(runner, moment, 'search', kept, removed=count if taken else 0, **figures)
         name = self.cost.name
@@ -206,7 +214,7 @@ class SearchHook(TicketHook):
             None if name == 'macs' else (name, figures[name]),
         )
         runner.logger.info(line + (self.way.line() if self.way else ''))
-        if self.way and moment.t + self.interval > self.total(runner):
+        if self.way and moment.t + self.interval > end:
             self.way.arrive(runner, self.owners)
 
     def reprice(self) -> None:
@@ -249,12 +257,13 @@ class SearchHook(TicketHook):
         steps: int = self.interval
         return steps * len(runner.train_dataloader) if self.by_epoch else steps
 
-    def _figures(self, runner: Runner) -> dict[str, float]:
+    def _totals(self) -> dict[str, float]:
+        """Count what the network costs now, by resource: counting MACs runs it on shapes."""
+        return {name: cost.total() for name, cost in self.resources.items()}
+
+    def _figures(self, runner: Runner, totals: dict[str, float]) -> dict[str, float]:
         return dict(
             units=count_units(self.owners),
-            **{
-                name: self.resources[name].total()
-                for name in dict.fromkeys(['macs', self.cost.name])
-            },
+            **{name: totals[name] for name in dict.fromkeys(['macs', self.cost.name])},
             penalty=penalty(self.owners, self.costs, self._rho(runner)).item(),
         )

@@ -35,6 +35,7 @@ class WayToTarget:
         costs (Mapping[str, Cost]): What units cost, by resource; more than the target has do no
             harm.
         threshold (float): Largest importance at which a unit is dead.
+        now (Mapping[str, float]): What the network costs now, by resource.
 
     Raises:
         ValueError: If the network is smaller than the target, or stays larger without any unit.
@@ -47,12 +48,12 @@ class WayToTarget:
         owners: Owners,
         costs: Mapping[str, Cost],
         threshold: float,
+        now: Mapping[str, float],
     ) -> None:
         self._costs, self._threshold = costs, threshold
         events = RunState.of(runner).ticket.events
         last = next((e for e in reversed(events) if e['kind'] == 'search' and 'pull' in e), None)
-        now = self._now()
-        start = {name: last[f'start_{name}'] for name in now} if last else now
+        start = {name: last[f'start_{name}'] for name in now} if last else dict(now)
         limits = budget.limits(start)
         self._group_of = {
             parameter: group
@@ -86,18 +87,20 @@ class WayToTarget:
 
     def allowed(self, owners: Owners, dead: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Choose the dead units (bool per owner) that go without leading beyond the target."""
-        return self._course.allowed(self._savings(owners), dead, self._now())
+        now = {name: cost.total() for name, cost in self._costs.items()}
+        return self._course.allowed(self._savings(owners), dead, now)
 
     def advance(
         self,
         owners: Owners,
+        now: Mapping[str, float],
         done: float,
         interval: float,
         warmup: float,
         total: float,
     ) -> None:
-        """Choose the pull until the next step, after this one."""
-        now, course = self._now(), self._course
+        """Choose the pull until the next step, after this one; ``now`` is what is left."""
+        course = self._course
         savings = self._savings(owners)
         left = way_left(course.limits, course.start, savings, now, self._threshold)
         course.advance(now, left, done, interval, warmup, total)
@@ -155,6 +158,3 @@ class WayToTarget:
 
     def _savings(self, owners: Owners) -> Savings:
         return Savings(owners, self._costs)
-
-    def _now(self) -> dict[str, float]:
-        return {name: cost.total() for name, cost in self._costs.items()}

@@ -7,7 +7,6 @@ import argparse
 import copy
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,11 +25,10 @@ from train_step import image_size, number
 import st_mm  # noqa: F401 - registers the models, applies the runtime fixes
 from st_mm.analysis.checkpoints import open_checkpoint
 from st_mm.analysis.table import Table
-from st_mm.command_line import checkpoint
+from st_mm.command_line import checkpoint, exit_code
 from st_mm.files import check_output, write_atomically
 from st_mm.measure import count_macs
 from st_mm.measure.timing import take_turns
-from st_mm.printable import printable
 from st_mm.prune import lowest, magnitude, prunable_weights
 from st_mm.search import count_units, settle, settled_units, shrink
 from st_mm.units import find_owners
@@ -178,25 +176,20 @@ def _masked(model: nn.Module) -> float:
     return sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
 
 
+def run(options: argparse.Namespace) -> None:
+    """Measure, and show the table."""
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    with console.status('reading') as status:
+        table = measure(options, lambda what: status.update(f'measuring {what}'))
+    console.print(table.terminal())
+    if options.markdown:
+        write_atomically(options.markdown, table.markdown().encode())
+
+
 def main() -> int:
     """Run the command line; return the exit code."""
     options = parse()
-    console = Console() if sys.stdout.isatty() else Console(width=140)
-    try:
-        with warnings.catch_warnings(), console.status('reading') as status:
-            warnings.simplefilter('ignore')  # what mm says while it builds a model
-            table = measure(options, lambda what: status.update(f'measuring {what}'))
-    except (ValueError, RuntimeError) as error:
-        print(f'reaping.py: {printable(error)}', file=sys.stderr)
-        return 2
-    console.print(table.terminal())
-    try:
-        if options.markdown:
-            write_atomically(options.markdown, table.markdown().encode())
-    except OSError as error:
-        print(f'reaping.py: {error}', file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: run(options))
 
 
 if __name__ == '__main__':

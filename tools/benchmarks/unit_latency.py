@@ -10,14 +10,12 @@ import copy
 import os
 import platform
 import sys
-import warnings
 from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
-from typing import Any
 
 os.environ.setdefault('OMP_WAIT_POLICY', 'passive')  # before torch starts threads
 
@@ -29,11 +27,11 @@ from torch import Tensor, nn
 from train_step import image_size, number
 
 import st_mm  # noqa: F401 - registers the models, applies the runtime fixes
+from st_mm.command_line import exit_code
 from st_mm.files import check_output, write_atomically
 from st_mm.measure.timing import take_turns
-from st_mm.printable import printable
-from st_mm.search import Curve, LatencyTable, find_owners, shrink
-from st_mm.units import UnitOwner
+from st_mm.search import Curve, LatencyTable, shrink
+from st_mm.units import UnitOwner, find_owners
 
 HELP = """\
 Each block runs alone, with a few numbers of units of one kernel after the other, and the whole
@@ -94,15 +92,15 @@ def measure(options: argparse.Namespace, say: Callable[[str], None]) -> LatencyT
         inputs = inputs_of(model, owners, pictures)
         say('the network')
         [whole] = times([partial(logits, model, pictures)], options)
-        known: dict[Any, dict[str, Curve]] = {}
+        known: dict[str, dict[str, Curve]] = {}
         curves = {}
         for name, owner in owners.items():
             block = model.get_submodule(name)
-            alike = str(block), owner.unit_groups().__repr__(), [x.shape for x in inputs[name]]
-            if str(alike) not in known:  # blocks of one shape take the same time
+            alike = str((block, owner.unit_groups(), [x.shape for x in inputs[name]]))
+            if alike not in known:  # blocks of one shape take the same time
                 say(name)
-                known[str(alike)] = measure_block(block, inputs[name], options)
-            curves[name] = known[str(alike)]
+                known[alike] = measure_block(block, inputs[name], options)
+            curves[name] = known[alike]
     gpu = torch.cuda.get_device_name() if options.device == 'cuda' else ''
     conditions = dict(
         config=options.config.name,
@@ -182,17 +180,11 @@ def times(runs: list[Callable[[], object]], options: argparse.Namespace) -> list
     return [median(row[place][0] for row in table) for place in range(len(runs))]
 
 
-def main() -> int:
-    """Run the command line; return the exit code."""
-    options = parse()
+def run(options: argparse.Namespace) -> None:
+    """Measure, and write the table."""
     console = Console() if sys.stdout.isatty() else Console(width=120)
-    try:
-        with warnings.catch_warnings(), console.status('building') as status:
-            warnings.simplefilter('ignore')  # what mm says while it builds a model
-            table = measure(options, lambda what: status.update(f'timing {what}'))
-    except (ValueError, RuntimeError) as error:
-        print(f'unit_latency.py: {printable(error)}', file=sys.stderr)
-        return 2
+    with console.status('building') as status:
+        table = measure(options, lambda what: status.update(f'timing {what}'))
     least = {
         name: {group: curve.widths[0] for group, curve in groups.items()}
         for name, groups in table.curves.items()
@@ -202,12 +194,13 @@ def main() -> int:
         f'{1e3 * (table.whole - table.total(least)):.2f} ms go with all units '
         f'({len(table.curves)} blocks, {table.conditions["blocks"]} of them different)'
     )
-    try:
-        write_atomically(options.json, table.text().encode())
-    except OSError as error:
-        print(f'unit_latency.py: {error}', file=sys.stderr)
-        return 1
-    return 0
+    write_atomically(options.json, table.text().encode())
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    options = parse()
+    return exit_code(lambda: run(options))
 
 
 if __name__ == '__main__':

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from st_mm.analysis.checkpoints import Opened
-from st_mm.prune.masks import unpack
 
 
 def label_of(opened: Opened) -> str:
@@ -18,8 +17,7 @@ def label_of(opened: Opened) -> str:
         str: Two lines, such as ``'pp-irs'`` and ``'90 % pruned'``; or one where nothing is masked.
     """
     name = opened.facts.config.partition('_')[0]
-    masks = opened.ticket.masks.values() if opened.ticket else ()
-    keep = [unpack(mask['bits'], mask['shape']) for mask in masks]
+    keep = [opened.ticket.mask(each) for each in opened.ticket.masks] if opened.ticket else []
     total = sum(mask.numel() for mask in keep)
     masked = total - sum(int(mask.sum()) for mask in keep)
     return f'{name}\n{100 * masked / total:.3g} % pruned' if masked else name
