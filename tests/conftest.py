@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,10 @@ import st_mm  # noqa: F401 - the runtime fixes, before any test imports mmseg
 # workers share the cores, and results are bit-equal only where sums are split alike.
 os.environ['OMP_NUM_THREADS'] = '1'
 torch.set_num_threads(1)
+
+# A shell that starts the tests by & has them ignore Ctrl-C, and with them all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get('ST_MM_SHARED_DIR', ROOT.parent / 'shared'))

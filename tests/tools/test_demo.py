@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -98,28 +99,23 @@ sys.exit(demo.main())
 """
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return bool(Path(f'/proc/{pid}/cmdline').read_bytes())  # empty where it only waits for init
-    except FileNotFoundError:
-        return False
-
-
 @pytest.mark.skipif(sys.platform != 'linux', reason='looks into /proc')
 @pytest.mark.parametrize('stop', [signal.SIGTERM, signal.SIGINT], ids=['SIGTERM', 'Ctrl-C'])
-def test_stopping_it_stops_what_it_has_started(stop, tmp_path: Path) -> None:
+def test_stopping_it_stops_what_it_has_started(
+    stop: signal.Signals, gone: Callable[[int], bool], tmp_path: Path
+) -> None:
     log = tmp_path / 'log.txt'
     code = DRIVER.format(folder=str(DEMO.parent), child=CHILD, log=str(log))
     process = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True)
     pid = next(int(line) for line in process.stdout if line.strip().isdecimal())
     assert log.read_text().strip() == str(pid)  # the log is written line by line
-    assert is_alive(pid)
+    assert not gone(pid)
     process.send_signal(stop)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert 'stopped; the same command goes on' in output
     for _ in range(50):
-        if not is_alive(pid):
+        if gone(pid):
             break
         time.sleep(0.1)
-    assert not is_alive(pid)
+    assert gone(pid)

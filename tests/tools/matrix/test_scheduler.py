@@ -140,15 +140,9 @@ def started(job: Job) -> int | None:
     return int(words[-1]) if words and words[-1].isdecimal() else None
 
 
-def gone(pid: int) -> bool:
-    """Whether a process has ended."""
-    try:
-        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] == 'Z'
-    except FileNotFoundError:
-        return True
-
-
-def test_a_lost_worker_takes_its_training_with_it_and_the_job_goes_on(tmp_path: Path) -> None:
+def test_a_lost_worker_takes_its_training_with_it_and_the_job_goes_on(
+    gone: Callable[[int], bool], tmp_path: Path
+) -> None:
     marks = tmp_path / 'marks'
     marks.mkdir()
     code = (  # hangs the first time
@@ -187,7 +181,9 @@ def test_a_job_that_loses_too_many_workers_fails(tmp_path: Path) -> None:
     assert record.read(job.training.folder).attempt == 2
 
 
-def test_whatever_ends_the_call_ends_the_trainings(tmp_path: Path) -> None:
+def test_whatever_ends_the_call_ends_the_trainings(
+    gone: Callable[[int], bool], tmp_path: Path
+) -> None:
     jobs = [Scripted(tmp_path / name, HANG) for name in 'abc']  # the third waits for room
 
     def interrupt() -> None:
