@@ -215,7 +215,7 @@ class SearchHook(TicketHook):
         )
         runner.logger.info(line + (self.way.line() if self.way else ''))
         if self.way and moment.t + self.interval > end:
-            self.way.arrive(runner, self.owners)
+            self.way.arrive(runner, self._final(runner))
 
     def reprice(self) -> None:
         """Compute the costs anew, after units have gone."""
@@ -224,10 +224,16 @@ class SearchHook(TicketHook):
 
     def _dead(self, runner: Runner, last: bool) -> dict[str, Tensor]:
         """Mark the units dead in live weights and EMA; at the end of training, in the EMA."""
+        if last:
+            return dead_units(self._final(runner), self.threshold)
         averages = [find_owners(ema.module) for ema in averaged_models(runner)]
-        if last and averages:
-            return dead_units({n: averages[0][n] for n in self.owners}, self.threshold)
         return dead_units(self.owners, self.threshold, *averages)
+
+    def _final(self, runner: Runner) -> dict[str, UnitOwner]:
+        """The owners in the weights that the training ends with: those of the EMA, if there is."""
+        averages = averaged_models(runner)
+        owners = find_owners(averages[0].module) if averages else self.owners
+        return {name: owners[name] for name in self.owners}
 
     def _follow(self, runner: Runner) -> None:
         """Let the units take part that train now, as a whole, and no others."""

@@ -7,7 +7,9 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from st_mm.optim import last_zero
 from st_mm.search import (
+    ON_THE_LINE,
     REACHED,
     Budget,
     Cost,
@@ -20,9 +22,10 @@ from st_mm.search import (
 from st_mm.units import UnitOwner
 
 from .event_lines import course_line
-from .run_state import RunState, bare_model, optim_wrapper
+from .run_state import RunState, averaged_models, bare_model, optim_wrapper
 
 Owners = Mapping[str, UnitOwner]
+RESERVE = 0.9  # of the time that leaves the average just long enough to follow
 
 
 class WayToTarget:
@@ -70,9 +73,10 @@ class WayToTarget:
                     'without all units that may go'
                 )
         if last:
-            self._course = Course(limits, start, last['start_way'], last['pull'], last['way'])
+            before = last['start_way'], last['pull'], last['way']
+            self._course = Course(limits, start, *before, line=_line(runner, threshold))
         else:
-            self._course = Course(limits, start)
+            self._course = Course(limits, start, line=_line(runner, threshold))
         self._excess = self._course.excess(now)
 
     @property
@@ -102,7 +106,7 @@ class WayToTarget:
         """Choose the pull until the next step, after this one; ``now`` is what is left."""
         course = self._course
         savings = self._savings(owners)
-        left = way_left(course.limits, course.start, savings, now, self._threshold)
+        left = way_left(course.limits, savings, now, self._threshold)
         course.advance(now, left, done, interval, warmup, total)
         self._excess = course.excess(now)
 
@@ -143,7 +147,7 @@ class WayToTarget:
         return course_line(self._excess, self.pull, self._course.limits)
 
     def arrive(self, runner: Runner, owners: Owners) -> None:
-        """Say why the last step has not reached the target, if so."""
+        """Say why the last step has not reached the target, if so; it judges these owners."""
         if self._excess <= REACHED:
             return
         scores = [importance(owner) for owner in owners.values()]
@@ -158,3 +162,10 @@ class WayToTarget:
 
     def _savings(self, owners: Owners) -> Savings:
         return Savings(owners, self._costs)
+
+
+def _line(runner: Runner, threshold: float) -> float:
+    """Compute the share of the training after which scales have to be small in live weights."""
+    averages, end = averaged_models(runner), int(runner.max_iters)
+    times: list[int] = [last_zero(average, end, threshold) for average in averages]
+    return min([ON_THE_LINE, *(RESERVE * time / end for time in times)])

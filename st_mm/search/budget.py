@@ -16,7 +16,7 @@ STRONGEST = 1e6
 FASTER, SEARCHING, SLOWER = 10.0, 100.0, 1 / 3
 LATE = 1.0  # the same, at least, once all scales should be there
 MOVING = 0.9  # of the way at the start is left: the scales move
-ON_THE_LINE = 0.6  # of the training is done when the scales should be there; the rest is reserve
+ON_THE_LINE = 0.6  # of the training is done at the latest when the scales should be there
 CLOSE = 0.005  # of the target above it: the penalty rests
 REACHED = 0.02  # of the target above it: it counts as reached at the end
 
@@ -86,12 +86,12 @@ class Course:
     """The way of one training to its target.
 
     The least important units have to go, as many as the target asks for. What is left of the way is
-    the sum of their scales, as far as these are above the threshold, weighted with what the units
-    cost. It should shrink evenly until 60 % of the training: an EMA takes its time to follow, and
-    learning rates fall. After every search step the pull, by which rho is multiplied, rises or
-    falls by how much faster or slower that has to go; once the target is met, it is 0. So the
-    course follows from the config, the time, the weights, and what the record says of the step
-    before.
+    the largest of their scales, as far as it is above the threshold: a sum would grow small while
+    some have not moved, since units that cost little are pulled less. It should shrink evenly until
+    ``line``: an EMA takes its time to follow, and learning rates fall. After every search step the
+    pull, by which rho is multiplied, rises or falls by how much faster or slower that has to go;
+    once the target is met, it is 0. So the course follows from the config, the time, the weights,
+    and what the record says of the step before.
 
     Args:
         limits (Mapping[str, float]): The target, by resource.
@@ -100,6 +100,8 @@ class Course:
             pull stays at this step, since nothing is known of the pace yet.
         pull (float): The last pull. Defaults to 1.
         left (float): What was left at the last step. Defaults to 0, before the first.
+        line (float): Share of the training that is done when scales should be there. Defaults to
+            0.6.
     """
 
     def __init__(
@@ -109,12 +111,14 @@ class Course:
         first: float = 0.0,
         pull: float = 1.0,
         left: float = 0.0,
+        line: float = ON_THE_LINE,
     ) -> None:
         self.limits = limits
         self.start = start
         self.first = first
         self.pull = pull
         self.left = left
+        self.line = line
 
     def excess(self, figures: Figures) -> float:
         """By which share of the target a network is above it; of several, the farthest counts."""
@@ -147,7 +151,7 @@ class Course:
         # without a way, the pull holds scales there
         if begins or not self.pull or not left or done < warmup:
             return
-        steps = (ON_THE_LINE * total - done) / interval
+        steps = (self.line * total - done) / interval
         least = SLOWER if steps > 0 else LATE
         most = SEARCHING if left > MOVING * self.first else FASTER
         factor = left / max(steps, 1.0) / made if made > 0 else most
@@ -199,31 +203,18 @@ def until_target(
     return savings.first(units, least)
 
 
-def way_left(
-    limits: Figures, start: Figures, savings: Savings, figures: Figures, threshold: float
-) -> float:
-    """Measure how far the scales of the units that have to go are from the threshold.
+def way_left(limits: Figures, savings: Savings, figures: Figures, threshold: float) -> float:
+    """Measure how far the last of the units that have to go is from the threshold.
 
     Args:
-        limits (Mapping[str, float]): The target, by resource; of several, the farthest counts.
-        start (Mapping[str, float]): What the training begins with.
+        limits (Mapping[str, float]): The target, by resource.
         savings (Savings): What units cost.
         figures (Mapping[str, float]): The network now.
         threshold (float): Largest importance at which a unit is dead.
 
     Returns:
-        float: About 1 where all scales are 1 and nothing has gone yet; 0 where all are small.
+        float: 0 where all of them are there.
     """
-    farthest = max(
-        limits, key=lambda name: (figures[name] - limits[name]) / (start[name] - limits[name])
-    )
     units = until_target(limits, savings, savings.removable(), figures)
-    way = sum(
-        float(
-            (costs * (importance(savings.owners[name]).cpu().double() - threshold).clamp(min=0))[
-                units[name].cpu()
-            ].sum()
-        )
-        for name, costs in savings.each(farthest).items()
-    )
-    return way / (start[farthest] - limits[farthest])
+    scores = [importance(owner)[units[name]] for name, owner in savings.owners.items()]
+    return max([0.0, *(float(each.max()) - threshold for each in scores if len(each))])

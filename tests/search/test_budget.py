@@ -81,9 +81,16 @@ def test_shares_are_of_the_start() -> None:
         Budget(dict(macs=1000)).limits(START)
 
 
-def after(left: float, done: float, last: float = 1.0, macs: float = 900, pull: float = 8) -> float:
+def after(
+    left: float,
+    done: float,
+    last: float = 1.0,
+    macs: float = 900,
+    pull: float = 8,
+    line: float = 0.6,
+) -> float:
     """The pull after a step, of a training of 100 with a step every 5 and a warm-up of 10."""
-    course = Course(dict(macs=500), START, 1.0, pull, last)
+    course = Course(dict(macs=500), START, 1.0, pull, last, line)
     course.advance(dict(macs=macs), left, done, interval=5, warmup=10, total=100)
     return course.pull
 
@@ -95,6 +102,7 @@ def test_the_pull_follows_how_fast_the_scales_have_to_fall() -> None:
     assert after(left=0.4, last=0.6, done=40) == pytest.approx(8 / 2)
     assert after(left=0.4, last=0.9, done=40) == pytest.approx(8 * SLOWER)
     assert after(left=0.4, last=0.4, done=40) == pytest.approx(8 * FASTER)
+    assert after(left=0.4, last=0.5, done=20, line=0.4) == pytest.approx(8)
     assert after(left=0.4, last=0.39, done=70) == pytest.approx(8 * FASTER)  # past the line
     assert after(left=0.1, last=0.9, done=70) == pytest.approx(8 * LATE)
 
@@ -120,8 +128,8 @@ def test_of_two_targets_the_farther_one_counts() -> None:
 
 @pytest.mark.parametrize('network', NETWORKS)
 @pytest.mark.parametrize('resource', ['macs', 'params'])
-def test_the_way_is_that_of_the_units_that_have_to_go(network: str, resource: str) -> None:
-    """Scales of others do not count; it is about 1 where scales are 1, and 0 at the threshold."""
+def test_the_way_is_that_of_the_last_unit_that_has_to_go(network: str, resource: str) -> None:
+    """Scales of units that may stay do not count; at the threshold nothing is left."""
     model = NETWORKS[network]()
     costs = savings(model)
     start = size(model)
@@ -129,18 +137,17 @@ def test_the_way_is_that_of_the_units_that_have_to_go(network: str, resource: st
     for owner in costs.owners.values():
         nn.init.ones_(owner.unit_bn.weight)
     chosen = until_target(limits, costs, costs.removable(), start)
-    each = costs.each(resource)
-    whole = sum(float(each[n][mask].sum()) for n, mask in chosen.items())
-    whole /= start[resource] - limits[resource]
-    assert whole == pytest.approx(1, abs=0.15)  # but for the last unit, and tokens
-    assert way_left(limits, start, costs, start, 0.01) == pytest.approx(0.99 * whole)
+    assert way_left(limits, costs, start, 0.01) == pytest.approx(0.99)
     for name, owner in costs.owners.items():
-        owner.unit_bn.weight.data[chosen[name]] = 0.5
+        owner.unit_bn.weight.data[chosen[name]] = 0.1
         owner.unit_bn.weight.data[~chosen[name]] *= 7
-    assert way_left(limits, start, costs, start, 0.01) == pytest.approx(0.49 * whole)
+    last = next(name for name, mask in chosen.items() if mask.any())
+    costs.owners[last].unit_bn.weight.data[chosen[last].nonzero()[0]] = 0.5
+    assert way_left(limits, costs, start, 0.01) == pytest.approx(0.49)
     for name, owner in costs.owners.items():
         owner.unit_bn.weight.data[chosen[name]] = 0.01
-    assert way_left(limits, start, costs, start, 0.01) == pytest.approx(0, abs=1e-6)
+    assert way_left(limits, costs, start, 0.01) == pytest.approx(0, abs=1e-6)
+    assert way_left(start, costs, start, 0.01) == 0  # nothing has to go
 
 
 @pytest.mark.parametrize('network', NETWORKS)
