@@ -16,7 +16,14 @@ import st_mm
 from st_mm.units import find_owners
 
 ROOT = Path(__file__).parents[1]
-MATRICES = ('ladder', 'criteria', 'sweep', 'transfer', 'rewind')  # of trainings, not themselves one
+MATRICES = (
+    'ladder',
+    'criteria',
+    'sweep',
+    'transfer',
+    'rewind',
+    'beyond',
+)  # of trainings, not themselves one
 CONFIGS = sorted(
     path.relative_to(ROOT / 'configs')
     for path in ROOT.glob('configs/**/*.py')

@@ -23,7 +23,14 @@ CONFIGS = ROOT / 'configs'
 FOLDERS = sorted(path for path in CONFIGS.iterdir() if path.is_dir() and path.name != '_base_')
 READMES = sorted(CONFIGS.rglob('README.md'))
 ABLATIONS = CONFIGS / 'ablations'  # the same names in a folder for each data set
-MATRICES = ('ladder', 'criteria', 'sweep', 'transfer', 'rewind')  # of trainings, not themselves one
+MATRICES = (
+    'ladder',
+    'criteria',
+    'sweep',
+    'transfer',
+    'rewind',
+    'beyond',
+)  # of trainings, not themselves one
 METRICS = ('mIoU', 'Top 1 Accuracy', 'Top 5 Accuracy', 'AP', 'PCK@0.1')
 IN_THE_PAPER = ('Cityscapes', 'ADE20K', 'COCO', 'ImageNet-1k')
 TASKS = ('Semantic Segmentation', 'Body 2D Keypoint', 'Image Classification')

@@ -127,6 +127,9 @@ def _take_files(config: Config) -> dict[str, Path]:
     for name in ('checkpoint', 'weights'):
         if init.get(name) not in (None, 'random', 'trained'):
             files[f'model.init_cfg.{name}'] = init.pop(name)
+    for number, hook in enumerate(config.get('custom_hooks', ())):
+        if hook.type == 'DistillHook':
+            files[f'custom_hooks.{number}.checkpoint'] = hook.pop('checkpoint')
     return {option: Path(file) for option, file in files.items() if file}
 
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT / 'tools'))  # where Python finds the packages of a 
 from matrix.plan import Plan, read  # noqa: E402
 
 ABLATIONS = ROOT / 'configs' / 'ablations'
-MATRICES = ('ladder', 'criteria', 'sweep', 'transfer', 'rewind')
+MATRICES = ('ladder', 'criteria', 'sweep', 'transfer', 'rewind', 'beyond')
 TRANSFERS = dict(toy=(30, 10), camvid=(40, 15), cityscapes=(430, 50))  # of search, of retraining
 EPOCHS = dict(**TRANSFERS, tiny_imagenet=(13, 4), lspet=(14, 4))
 
@@ -41,7 +41,7 @@ def test_every_row_is_a_config(dataset: str) -> None:
         config = read(training.config, 0.7)
         for hook in config.custom_hooks:
             HOOKS.build(dict(hook))
-        hooks = {hook.pop('type'): hook for hook in config.custom_hooks}
+        hooks = {hook['type']: hook for hook in config.custom_hooks}
         check_hooks(training.config.stem, hooks)
         init = config.model.pop('init_cfg', None)
         if training.config.stem == 'transfer-source':  # another task, another length
@@ -56,6 +56,12 @@ def test_every_row_is_a_config(dataset: str) -> None:
             retrained = 'retrain' in training.name or 'rewind' in training.name or init
             after = retrain if retrained else 0
             assert training.epochs == (after if source else search)
+        if 'distill' in training.name:
+            assert source is None
+            [teacher] = [hook for hook in config.custom_hooks if hook.type == 'DistillHook']
+            source = teacher.checkpoint
+            assert ROOT / teacher.teacher == training.parent.config
+            assert set(training.loads.values()) == {training.parent.ticket.name}
         if source is None:
             continue
         # where the config itself looks is where the tool puts it
@@ -83,7 +89,7 @@ def check_hooks(name: str, hooks: dict) -> None:
         assert prune.schedule == dict(type='OneShot', ratio=0.7, at=0)
         score = prune.get('score', 'magnitude')
         assert (score if isinstance(score, str) else score.type) == rest[0]
-    elif 'retrain' in rest or (first in ('transfer', 'rewind') and rest != ['source']):
+    elif 'retrain' in rest or (first in ('transfer', 'rewind', 'beyond') and rest != ['source']):
         assert set(hooks) == {'EMAHook', 'FixedMaskHook'}
         assert hooks['FixedMaskHook'].get('shuffle', False) == (rest == ['rp'])
     elif name == 'transfer-source':
@@ -93,10 +99,16 @@ def check_hooks(name: str, hooks: dict) -> None:
         prune = hooks['ProgressivePruneHook']
         assert prune.ratio == 0.7
         assert (prune.get('step') == 1) == (name == 'two-in-one')
-        on = {'pp-irp': 'prune', 'pp-irs': 'search'}.get(name)
+        learns = 'soft' in rest
+        assert prune.get('straight_through') == ('soft' if learns else None)
+        frees = name == 'pp-irs' or (first == 'plus' and not learns)
+        on = 'search' if frees else {'pp-irp': 'prune'}.get(name)
+        assert ('DistillHook' in hooks) == ('distill' in rest)
+        assert prune.get('score', 'magnitude') == ('lamp' if 'lamp' in rest else 'magnitude')
+        assert prune.get('scope', 'global') == ('sigma' if 'sigma' in rest else 'global')
         assert hooks.get('ReactivateHook', {}).get('on') == on
     assert ('SearchHook' in hooks) == (
-        first in ('search', 'two', 'pp') and 'retrain' not in rest
+        first in ('search', 'two', 'pp', 'plus') and 'retrain' not in rest
     ) or name == 'transfer-source'
 
 

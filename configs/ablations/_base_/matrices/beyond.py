@@ -1,0 +1,10 @@
+# The paper's recipe, and what docs/beyond.md has beside it.
+ratios = [0.9, 0.95]
+rows = [
+    dict(label='SuperTickets', config='pp-irs.py'),
+    dict(label='straight through', config='plus-soft.py'),
+    dict(label='LAMP', config='plus-lamp.py'),
+    dict(label='sigma', config='plus-sigma.py'),
+    dict(label='teacher', config='plus-distill.py'),
+    dict(label='straight through, teacher', config='plus-soft-distill.py'),
+]

@@ -1,0 +1,10 @@
+# IR-S, with the searched network as a teacher.
+_base_ = './pp.py'
+
+distill = dict(
+    type='DistillHook',
+    teacher='configs/ablations/camvid/search.py',
+    checkpoint='work_dirs/ablations/camvid/search/epoch_40.pth',
+)
+reactivate = dict(type='ReactivateHook', on='search')
+custom_hooks = [*_base_.custom_hooks, reactivate, distill]
