@@ -34,6 +34,7 @@ class Teacher:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Answer pictures (B, C, H, W), normalized; see :func:`only_tensor` for what may come."""
+        self.model.eval()  # an average of the run is used by others, too
         with torch.no_grad():
             return only_tensor(self.model(inputs, data_samples=None, mode='tensor'))
 

@@ -24,7 +24,7 @@ from st_mm.analysis.checkpoints import open_checkpoint
 from st_mm.distillation import Teacher, distance, kept_output, loss_of, with_teacher
 from st_mm.hooks import DistillHook
 from st_mm.hooks.distill_hook import build
-from st_mm.ticket import load_checkpoint
+from st_mm.ticket import LATENT, load_checkpoint
 
 PICTURE = dict(mean=[127.0] * 3, std=[60.0] * 3)
 BACKBONE = dict(type='MobileNetV2', widen_factor=0.25)
@@ -227,6 +227,63 @@ def test_a_ticket_as_teacher() -> None:
     assert torch.equal(model(pictures, mode='tensor'), same(pictures, mode='tensor'))
 
 
+AVERAGE = dict(type='EMAHook', momentum=0.3, update_buffers=True)
+PRUNE = dict(type='ProgressivePruneHook', ratio=0.5, step=0.3, interval=1, end=2)
+PRUNES = dict(masked=PRUNE, hard=PRUNE | dict(straight_through='hard'))
+PRUNES['soft'] = PRUNE | dict(straight_through='soft')
+
+
+@pytest.mark.parametrize('prune', PRUNES)
+def test_the_average_of_the_run_teaches_with_its_latent_weights(
+    trained: Callable, prune: str
+) -> None:
+    hook = DistillHook(teacher='ema')
+    file = trained('run', [AVERAGE, PRUNES[prune], hook])
+    pictures = torch.randn(2, 3, 64, 64)
+    with hook._unmasked():
+        answer = hook.teacher(pictures)
+    found = load_checkpoint(file)
+    average, other = found['state_dict'], hook.teacher.model.state_dict()  # the average is first
+    masked = model_of('mmpretrain', 0)
+    masked.load_state_dict(average)
+    assert all(torch.equal(other[name], value) for name, value in average.items())
+    latent = found[LATENT][1]
+    assert len(latent) > 10
+    dense = {name: value.clone() for name, value in average.items()}
+    for name, values in latent.items():
+        if len(values) == dense[name].numel():
+            dense[name] = values.view(dense[name].shape)
+        else:
+            dense[name][dense[name] == 0] = values
+    assert not any((dense[name] == 0).any() for name in latent)
+    model = model_of('mmpretrain', 0)
+    model.load_state_dict(dense)
+    want = model.eval()(pictures, mode='tensor')
+    torch.testing.assert_close(answer, want)
+    assert not torch.allclose(masked.eval()(pictures, mode='tensor'), want, atol=1e-4)
+
+
+@pytest.mark.parametrize('prune', PRUNES)
+def test_the_average_is_not_changed_by_being_asked(trained: Callable, prune: str) -> None:
+    hooks = [AVERAGE, PRUNES[prune]]
+    without = trained('without', hooks)
+    silent = trained('silent', [*hooks, dict(type='DistillHook', teacher='ema', weight=0)])
+    taught = [*hooks, dict(type='DistillHook', teacher='ema', weight=2.0)]
+    whole = trained('whole', taught)
+    again = trained('again', taught, resume=True, load_from=str(whole.with_name('epoch_2.pth')))
+    for one, other in ((silent, without), (again, whole)):
+        for part in ('state_dict', 'ema_state_dict'):
+            ours, theirs = (load_checkpoint(file)[part] for file in (one, other))
+            assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    ours, theirs = states(whole, without)
+    assert not torch.equal(ours['head.fc.weight'], theirs['head.fc.weight'])
+
+
+def test_a_run_without_an_average(trained: Callable) -> None:
+    with pytest.raises(ValueError, match=r"teacher='ema'\) needs an EMAHook in custom_hooks"):
+        trained('run', [dict(type='DistillHook', teacher='ema')])
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
@@ -261,6 +318,8 @@ def test_bad_files(trained: Callable, teacher_files: Callable, tmp_path: Path) -
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
+        (dict(teacher='ema'), "takes no checkpoint, got 'a.pth'"),
+        (dict(checkpoint=None), 'checkpoint of DistillHook must be the name of a file'),
         (dict(teacher=''), 'teacher of DistillHook must be the name of a file'),
         (dict(weight=-1), 'weight must be a number of at least 0'),
         (dict(temperature=0), 'temperature must be a number above 0'),

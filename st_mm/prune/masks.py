@@ -1,6 +1,7 @@
 """The masks: which weights are kept, and the values of the others."""
 
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -197,6 +198,25 @@ class Masks:
                     del tensors[name]
                 self.thresholds.pop(name, None)
         return freed
+
+    @contextmanager
+    def uncovered(self, index: int) -> Iterator[None]:
+        """Let a copy of the model run with its latent weights, unmasked, while this lasts.
+
+        Args:
+            index (int): 1 for the first of the copies, and so on.
+        """
+        weights = {name: self.sets[index][name].data for name in self.keep}
+        running = {name: weight.clone() for name, weight in weights.items()}
+        for name, weight in weights.items():
+            latent = self.latent[index][name]
+            whole = name in self.thresholds  # what runs is softened; else it is the latent weight
+            weight.copy_(latent if whole else latent.where(self.keep[name] == 0, weight))
+        try:
+            yield
+        finally:
+            for name, weight in weights.items():
+                weight.copy_(running[name])
 
     def masked(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return what is masked (bool) and the live model's latent values, for :func:`choose`."""

@@ -128,7 +128,7 @@ def _take_files(config: Config) -> dict[str, Path]:
         if init.get(name) not in (None, 'random', 'trained'):
             files[f'model.init_cfg.{name}'] = init.pop(name)
     for number, hook in enumerate(config.get('custom_hooks', ())):
-        if hook.type == 'DistillHook':
+        if hook.type == 'DistillHook' and 'checkpoint' in hook:
             files[f'custom_hooks.{number}.checkpoint'] = hook.pop('checkpoint')
     return {option: Path(file) for option, file in files.items() if file}
 

@@ -103,7 +103,7 @@ def check_hooks(name: str, hooks: dict) -> None:
         assert prune.get('straight_through') == ('soft' if learns else None)
         frees = name == 'pp-irs' or (first == 'plus' and not learns)
         on = 'search' if frees else {'pp-irp': 'prune'}.get(name)
-        assert ('DistillHook' in hooks) == ('distill' in rest)
+        assert ('DistillHook' in hooks) == bool({'distill', 'ema'} & {*rest})
         assert prune.get('score', 'magnitude') == ('lamp' if 'lamp' in rest else 'magnitude')
         assert prune.get('scope', 'global') == ('sigma' if 'sigma' in rest else 'global')
         assert hooks.get('ReactivateHook', {}).get('on') == on

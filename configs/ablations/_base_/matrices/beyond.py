@@ -6,5 +6,6 @@ rows = [
     dict(label='LAMP', config='plus-lamp.py'),
     dict(label='sigma', config='plus-sigma.py'),
     dict(label='teacher', config='plus-distill.py'),
+    dict(label='EMA as teacher', config='plus-ema.py'),
     dict(label='straight through, teacher', config='plus-soft-distill.py'),
 ]

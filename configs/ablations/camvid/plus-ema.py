@@ -1,0 +1,6 @@
+# IR-S, with the moving average of the training itself as a teacher.
+_base_ = './pp.py'
+
+reactivate = dict(type='ReactivateHook', on='search')
+distill = dict(type='DistillHook', teacher='ema')
+custom_hooks = [*_base_.custom_hooks, reactivate, distill]
