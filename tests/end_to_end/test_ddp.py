@@ -32,6 +32,7 @@ EVENT = 12  # the epoch of the only search step, of 2 iterations each
 END = 22  # 20 iterations later
 RHO = 1e-2
 BRANCH = 'backbone.stages.1.branches.1'
+PARAMS = dict(params='80%')
 
 
 @MODELS.register_module()
@@ -189,8 +190,16 @@ def _assert_close(ours: dict[str, Tensor], theirs: dict[str, Tensor], where: str
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ('update_buffers', 'killed', 'target', 'straight_through'),
-    [(True, None, dict(macs='80%'), None), (False, BRANCH, None, None), (True, None, None, 'soft')],
-    ids=['EMA of buffers, a target', 'a branch dies', 'masked weights learn, units are reaped'],
+    [
+        (True, None, dict(macs='80%'), None),
+        (False, BRANCH, None, None),
+        (True, None, PARAMS, 'soft'),
+    ],
+    ids=[
+        'EMA of buffers, a target',
+        'a branch dies',
+        'masked weights learn, units cost parameters and are reaped',
+    ],
 )
 def test_ranks_equal_one_process(
     update_buffers: bool,
@@ -205,7 +214,12 @@ def test_ranks_equal_one_process(
         config = tiny_config(
             work_dir,
             ema=dict(update_buffers=update_buffers),
-            search=dict(interval=EVENT, warmup=2, target=target),
+            search=dict(
+                interval=EVENT,
+                warmup=2,
+                target=target,
+                cost='params' if target == PARAMS else 'macs',
+            ),
             prune=dict(
                 interval=EVENT // 2, step=0.45, end=EVENT, straight_through=straight_through
             ),
