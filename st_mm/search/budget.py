@@ -13,7 +13,7 @@ from .savings import Savings
 
 STRONGEST = 1e6
 # what a step multiplies the pull by: at most, at most while scales do not move at all, and at least
-FASTER, SEARCHING, SLOWER = 10.0, 100.0, 1 / 3
+FASTER, SEARCHING, SLOWER = 4.0, 100.0, 0.7
 LATE = 1.0  # the same, at least, once all scales should be there
 MOVING = 0.9  # of the way at the start is left: the scales move
 ON_THE_LINE = 0.6  # of the training is done at the latest when the scales should be there
@@ -145,6 +145,7 @@ class Course:
         """
         begins = not self.first
         self.first = self.first or left
+        stands = min(self.left, left) > MOVING * self.first
         made, self.left = self.left - left, left
         if self.excess(figures) <= CLOSE:
             self.pull = 0.0
@@ -153,7 +154,7 @@ class Course:
             return
         steps = (self.line * total - done) / interval
         least = SLOWER if steps > 0 else LATE
-        most = SEARCHING if left > MOVING * self.first else FASTER
+        most = SEARCHING if stands else FASTER
         factor = left / max(steps, 1.0) / made if made > 0 else most
         self.pull = min(max(self.pull * min(max(factor, least), most), 1 / STRONGEST), STRONGEST)
 

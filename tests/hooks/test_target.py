@@ -46,12 +46,27 @@ def record(runner: Runner, epoch: int, figure: str) -> list[float]:
 MODEL = dict(backbone=dict(type='MobileNetV2', widen_factor=0.35))
 
 
+RAMPED = dict(type='EMAHook', ema_type='RampedEMA', momentum=1e-6, update_buffers=True)
+CONSTANT = dict(type='EMAHook', momentum=0.1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ('resource', 'share'), [('macs', 30), ('macs', 50), ('macs', 75), ('params', 80)]
+    ('resource', 'share', 'average'),
+    [
+        ('macs', 30, None),
+        ('macs', 50, RAMPED),
+        ('macs', 50, CONSTANT),
+        ('macs', 75, None),
+        ('params', 80, RAMPED),
+    ],
 )
-def test_it_arrives(noise_runner: Callable[..., Runner], resource: str, share: int) -> None:
-    runner = noise_runner([search(target={resource: f'{share}%'})], epochs=EPOCHS, model=MODEL)
+def test_it_arrives(
+    noise_runner: Callable[..., Runner], resource: str, share: int, average: dict | None
+) -> None:
+    """Also where an average has to follow: units go by their scales in both."""
+    hooks = [search(target={resource: f'{share}%'}), *([average] if average else [])]
+    runner = noise_runner(hooks, epochs=EPOCHS, model=MODEL)
     limit = share / 100 * size(runner)[resource]
     runner.train()
     assert 0 <= size(runner)[resource] / limit - 1 <= 0.02

@@ -98,8 +98,8 @@ def after(
 def test_the_pull_follows_how_fast_the_scales_have_to_fall() -> None:
     """At 40, four steps are left to 60: of 0.4 of the way, each has to make 0.1."""
     assert after(left=0.4, last=0.5, done=40) == pytest.approx(8)
-    assert after(left=0.4, last=0.42, done=40) == pytest.approx(8 * 5)
-    assert after(left=0.4, last=0.6, done=40) == pytest.approx(8 / 2)
+    assert after(left=0.4, last=0.44, done=40) == pytest.approx(8 * 2.5)
+    assert after(left=0.4, last=0.525, done=40) == pytest.approx(8 * 0.8)
     assert after(left=0.4, last=0.9, done=40) == pytest.approx(8 * SLOWER)
     assert after(left=0.4, last=0.4, done=40) == pytest.approx(8 * FASTER)
     assert after(left=0.4, last=0.5, done=20, line=0.4) == pytest.approx(8)
@@ -110,6 +110,7 @@ def test_the_pull_follows_how_fast_the_scales_have_to_fall() -> None:
 def test_a_pull_that_moves_nothing_is_searched_in_large_steps() -> None:
     assert after(left=0.99, last=1, done=10) == pytest.approx(8 * 0.099 / 0.01)
     assert after(left=1.01, last=1, done=10) == pytest.approx(8 * SEARCHING)
+    assert after(left=0.99, last=0.5, done=10) == pytest.approx(8 * FASTER)  # it has moved before
     assert after(left=1.01, last=1, done=9) == 8  # in the warm-up nothing is asked for
     assert after(left=1, last=1, done=10, pull=1e5) == STRONGEST
 
