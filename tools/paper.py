@@ -6,6 +6,7 @@ python tools/paper.py
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from matrix import results
@@ -13,7 +14,7 @@ from matrix.training import ROOT
 from paper_sections import SECTIONS, Section
 from rich.console import Console
 
-from st_mm.analysis.paper import RESULTS, Result
+from st_mm.analysis.paper import RESULTS, Result, contradictions
 from st_mm.analysis.table import Table
 from st_mm.analysis.tradeoff import tradeoff_table
 from st_mm.command_line import exit_code
@@ -30,9 +31,14 @@ recipe, that on small data, and what came out here beside what the paper reports
 `python tools/paper.py` writes this page from the files in `results/` and from the paper's figures
 in `st_mm/analysis/paper.py`; a test compares them.
 
-Here is no machine for the published recipes: they have not been trained to the end. Small data are
-CamVid, Tiny-ImageNet-20 and LSP Extended, which anyone can have, and drawn sets. Their scores
-cannot be compared with the paper's as numbers; their order can.
+There is no machine here for the published recipes: they have not been trained to the end. Small
+data are CamVid, Tiny-ImageNet-20 and LSP Extended, which anyone can have, and drawn sets. Their
+scores cannot be compared with the paper's as numbers; their order can.
+
+`run_matrix.py` starts one process per training. The published batch on Cityscapes is 8 GPUs times 4
+pictures: where one GPU holds them, `--cfg-options train_dataloader.batch_size=32` makes the same.
+Matrices are there for Cityscapes and small data; those of the paper on ADE20K, ImageNet and COCO
+are not, but their recipes are (Tables 3 to 6).
 """
 
 
@@ -52,7 +58,7 @@ def _section(section: Section) -> str:
     if not any(found.values()):
         parts.append('Here: not run.' + section.instead)
     elif missing:
-        parts.append(f'Not run here: {", ".join(missing)}.')
+        parts.append(f'Not run here: {", ".join(missing)}.{section.instead}')
     if section.tables:
         parts.append(_paper(section.tables))
     return '\n\n'.join(parts) + '\n'
@@ -112,16 +118,32 @@ def _paper(tables: tuple[int, ...]) -> str:
 def _lines(number: int) -> Table:
     lines = [result for result in RESULTS if result.table == number]
     names = list(dict.fromkeys(name for line in lines for name in line.scores))
+    costs = [
+        (name, [getattr(line, field) for line in lines])
+        for name, field in (('params [M]', 'params'), ('MACs [M]', 'macs'))
+    ]
+    costs = [(name, values) for name, values in costs if any(values)]
     rows = tuple(
         (
             line.dataset,
             line.method + (f', ticket of {line.origin}' if line.origin else ''),
             '' if line.ratio is None else f'{line.ratio:g}',
+            *(f'{values[index] / 1e6:g}' if values[index] else '' for _, values in costs),
             *(_figure(line, name) for name in names),
         )
-        for line in lines
+        for index, line in enumerate(lines)
     )
-    return Table(('data', 'method', 'p', *names), rows, text=frozenset({0, 1}))
+    header = ('data', 'method', 'p', *(name for name, _ in costs), *names)
+    return Table(header, rows, text=frozenset({0, 1}), notes=tuple(_elsewhere(number)))
+
+
+def _elsewhere(number: int) -> Iterator[str]:
+    """Say where another table of the paper has other scores of a line."""
+    for pair in contradictions():
+        for line, other in (pair, pair[::-1]):
+            if line.table == number:
+                scores = ', '.join(f'{name} {_figure(other, name)}' for name in other.scores)
+                yield f'{line.method} on {line.dataset}: Table {other.table} has {scores}'
 
 
 def _figure(line: Result, name: str) -> str:

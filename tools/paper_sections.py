@@ -5,6 +5,8 @@ from typing import NamedTuple, TypedDict
 RUN = 'python tools/run_matrix.py configs/ablations'
 SEEDS = '--seeds 0 1 2'
 LATENCY = 'python tools/benchmarks/latency.py work_dirs/NAME'
+FLOPS = 'python tools/analysis/get_flops.py work_dirs/NAME'
+ACCELERATOR = '--shape 512 1024 --accelerator'
 PAPERS_RATIOS = ' --ratio 0.1 0.3 0.5 0.7 0.8 0.9 0.95 0.98'
 
 
@@ -57,15 +59,26 @@ def matrix(name: str, *small: str, ratios: str = '', outcome: str = '') -> Runs:
     )
 
 
-def pictures(dataset: str, config: str, last: int) -> str:
+def mim(library: str, config: str) -> str:
+    """Say how a published recipe is trained, on eight GPUs.
+
+    Args:
+        library (str): mmseg, mmpose or mmpretrain.
+        config (str): A file in ``configs/``.
+    """
+    return f'mim train {library} configs/{config} --launcher pytorch --gpus 8'
+
+
+def pictures(dataset: str, config: str, last: int, folder: str = '') -> str:
     """Say how the tickets of a sweep are drawn side by side, for bash.
 
     Args:
         dataset (str): As its folders are called.
         config (str): A config of that data set.
         last (int): The last epoch of SuperTickets.
+        folder (str): Where those of the first seed are, if not beside the others.
     """
-    tickets = f'work_dirs/ablations/{dataset}/p{{70,80,90,95}}'
+    tickets = f'work_dirs/ablations/{dataset}/{folder}p{{70,80,90,95}}'
     return (
         f'python tools/analysis/plot_predictions.py configs/{dataset}/{config}.py '
         f'{tickets}/sp-magnitude/initial.pth {tickets}/pp-irs/epoch_{last}.pth '
@@ -78,26 +91,29 @@ SECTIONS = (
     Section(
         'Table 1',
         'Two-in-one training, progressive pruning (PP) and iterative reactivation (IR) one after '
-        'the other, beside first searching and then pruning (S+P).',
+        'the other, beside first searching and then pruning (S+P). The paper has COCO, too.',
         **matrix('ladder', 'tiny_imagenet', 'lspet', 'camvid', 'toy'),
         tables=(1,),
         instead=' One run on the toy streets is in [its README](../configs/ablations/README.md).',
     ),
     Section(
         'Tables 2 and 8, Figure 8',
-        'A ticket of other data, fine-tuned on the target: as it is, with masks at random places '
-        '(RP), with weights that start anew (RR-Init); beside S+P on the target.',
+        'A ticket of other data, fine-tuned on the target: as it is; with masks at random places '
+        '(RP); or with weights that start anew (RR-Init). Beside it S+P on the target, by '
+        'magnitude; for S+P by gradient there is no row. Other pairs, the ticket alone: '
+        '[transfer](../configs/transfer/README.md).',
         **matrix('transfer', 'camvid', 'toy'),
         tables=(2, 8),
     ),
     Section(
         'Tables 3 to 6',
-        'SuperTickets beside networks of other authors, on ImageNet, Cityscapes, ADE20K and COCO.',
+        'SuperTickets beside networks of other authors, on ImageNet, Cityscapes, ADE20K and COCO. '
+        'Where the paper gives no ratio, p is empty.',
         (
-            'mim train mmpretrain configs/imagenet/supertickets-p50_8xb32-350e_imagenet-224x224.py',
-            'mim train mmseg configs/cityscapes/supertickets-p50_8xb4-430e_cityscapes-512x1024.py',
-            'mim train mmseg configs/ade20k/supertickets-p80_8xb8-200e_ade20k-512x512.py',
-            'mim train mmpose configs/coco_keypoint/supertickets-p80_8xb48-210e_coco-256x192.py',
+            mim('mmpretrain', 'imagenet/supertickets-p50_8xb32-350e_imagenet-224x224.py'),
+            mim('mmseg', 'cityscapes/supertickets-p50_8xb4-430e_cityscapes-512x1024.py'),
+            mim('mmseg', 'ade20k/supertickets-p80_8xb8-200e_ade20k-512x512.py'),
+            mim('mmpose', 'coco_keypoint/supertickets-p80_8xb48-210e_coco-256x192.py'),
         ),
         (
             'mim train mmpretrain '
@@ -119,9 +135,17 @@ SECTIONS = (
     ),
     Section(
         'Table 10',
-        'Speed of a ticket on a GPU and on a simulated sparse accelerator, beside other networks.',
-        (f'{LATENCY}/epoch_430.pth --size 512x1024 --stock all',),
-        (f'{LATENCY}/epoch_40.pth --size 512x1024',),
+        'Speed of a ticket on a GPU and on a simulated sparse accelerator, beside other networks. '
+        'The first command measures on a CPU, and the second one computes for an accelerator; the '
+        'column of the GPU has no command. NAME is a training of the ticket.',
+        (
+            f'{LATENCY}/epoch_430.pth --size 512x1024 --stock all',
+            f'{FLOPS}/epoch_430.pth {ACCELERATOR}',
+        ),
+        (
+            f'{LATENCY}/epoch_40.pth --size 512x1024',
+            f'{FLOPS}/epoch_40.pth {ACCELERATOR}',
+        ),
         tables=(10,),
         instead=' What was measured on a CPU is in [deployment](deployment.md).',
     ),
@@ -132,12 +156,14 @@ SECTIONS = (
     ),
     Section(
         'Figures 4 to 6',
-        'SuperTickets and S+P, each without and with retraining, over the ratio.',
+        'SuperTickets and S+P, each without and with retraining, over the ratio. S+P is by '
+        'magnitude here; the paper has random places and gradients, too.',
         **matrix('sweep', 'tiny_imagenet', 'lspet', 'camvid', 'toy'),
     ),
     Section(
         'Figure 7',
-        'Table 1 over the ratio.',
+        'Table 1 over the ratio. The command leaves its results where that of Table 1 does: keep '
+        'those first.',
         **matrix('ladder', 'camvid', 'toy', ratios=PAPERS_RATIOS, outcome='ladder-ratios'),
     ),
     Section(
@@ -151,7 +177,7 @@ SECTIONS = (
         'Figures 10 to 12',
         'Predictions beside the truth, for segmentation and for poses: S+P and SuperTickets at '
         'four ratios. The commands come after those of Figures 4 to 6, which leave the tickets.',
-        (pictures('cityscapes', 'hr-supernet_8xb4-430e_cityscapes-512x1024', 430),),
+        (pictures('cityscapes', 'hr-supernet_8xb4-430e_cityscapes-512x1024', 430, 'seed0/'),),
         (
             pictures('camvid', 'hr-supernet-slim_8b-40e_camvid-192x256', 40),
             pictures('lspet', 'hr-supernet-slim_16b-14e_lspet-aic14-96x96', 14),

@@ -70,6 +70,9 @@ def test_what_has_been_run_comes_in(results: Path) -> None:
     assert 'Two is better.' in page
     assert page.count('12.35') == page.count('23.46') == len(RATIOS)
     assert '| Cityscapes | SuperTickets w/ RT | 0.9 | 67.17 |' in page
+    # the paper's own costs, and what another of its tables says of the same row
+    assert '| Cityscapes | S+P (Mag.) w/ RT | 0.9 | 51.03 | 59.61 | 90.88 |' in page
+    assert 'S+P (Mag.) w/ RT on Cityscapes: Table 2 has mIoU 60.76' in page
     assert 'not run' not in page
     assert 'Not run here: other.' in page
     assert 'Published recipe: none yet.' in page
