@@ -23,6 +23,7 @@ MATRICES = (
     'transfer',
     'rewind',
     'beyond',
+    'plus',
 )  # of trainings, not themselves one
 CONFIGS = sorted(
     path.relative_to(ROOT / 'configs')

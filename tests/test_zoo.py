@@ -30,6 +30,7 @@ MATRICES = (
     'transfer',
     'rewind',
     'beyond',
+    'plus',
 )  # of trainings, not themselves one
 METRICS = ('mIoU', 'Top 1 Accuracy', 'Top 5 Accuracy', 'AP', 'PCK@0.1')
 IN_THE_PAPER = ('Cityscapes', 'ADE20K', 'COCO', 'ImageNet-1k')

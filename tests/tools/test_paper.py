@@ -99,3 +99,16 @@ def test_results_without_a_reading_are_an_error(results: Path) -> None:
     (results / 'reading.md').unlink()
     with pytest.raises(FileNotFoundError, match=r'reading\.md'):
         paper.page()
+
+
+def test_the_page_beyond_the_paper_has_its_results() -> None:
+    page = (ROOT / 'docs' / 'beyond.md').read_text()
+    files = [
+        file
+        for matrix in ('beyond', 'plus')
+        for name in ('table.md', 'reading.md')
+        for file in ROOT.glob(f'results/*/{matrix}/{name}')
+    ]
+    assert len(files) >= 4
+    for file in files:
+        assert file.read_text().strip() in page, file

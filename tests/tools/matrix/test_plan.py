@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT / 'tools'))  # where Python finds the packages of a 
 from matrix.plan import Plan, read  # noqa: E402
 
 ABLATIONS = ROOT / 'configs' / 'ablations'
-MATRICES = ('ladder', 'criteria', 'sweep', 'transfer', 'rewind', 'beyond')
+MATRICES = ('ladder', 'criteria', 'sweep', 'transfer', 'rewind', 'beyond', 'plus')
 TRANSFERS = dict(toy=(30, 10), camvid=(40, 15), cityscapes=(430, 50))  # of search, of retraining
 EPOCHS = dict(**TRANSFERS, tiny_imagenet=(13, 4), lspet=(14, 4))
 
@@ -89,7 +89,7 @@ def check_hooks(name: str, hooks: dict) -> None:
         assert prune.schedule == dict(type='OneShot', ratio=0.7, at=0)
         score = prune.get('score', 'magnitude')
         assert (score if isinstance(score, str) else score.type) == rest[0]
-    elif 'retrain' in rest or (first in ('transfer', 'rewind', 'beyond') and rest != ['source']):
+    elif 'retrain' in rest or (first in ('transfer', 'rewind') and rest != ['source']):
         assert set(hooks) == {'EMAHook', 'FixedMaskHook'}
         assert hooks['FixedMaskHook'].get('shuffle', False) == (rest == ['rp'])
     elif name == 'transfer-source':
