@@ -16,15 +16,8 @@ import st_mm
 from st_mm.units import find_owners
 
 ROOT = Path(__file__).parents[1]
-MATRICES = (
-    'ladder',
-    'criteria',
-    'sweep',
-    'transfer',
-    'rewind',
-    'beyond',
-    'plus',
-)  # of trainings, not themselves one
+# of trainings, not themselves one
+MATRICES = {path.stem for path in ROOT.glob('configs/ablations/_base_/matrices/*.py')}
 CONFIGS = sorted(
     path.relative_to(ROOT / 'configs')
     for path in ROOT.glob('configs/**/*.py')

@@ -23,15 +23,8 @@ CONFIGS = ROOT / 'configs'
 FOLDERS = sorted(path for path in CONFIGS.iterdir() if path.is_dir() and path.name != '_base_')
 READMES = sorted(CONFIGS.rglob('README.md'))
 ABLATIONS = CONFIGS / 'ablations'  # the same names in a folder for each data set
-MATRICES = (
-    'ladder',
-    'criteria',
-    'sweep',
-    'transfer',
-    'rewind',
-    'beyond',
-    'plus',
-)  # of trainings, not themselves one
+# of trainings, not themselves one
+MATRICES = {path.stem for path in ROOT.glob('configs/ablations/_base_/matrices/*.py')}
 METRICS = ('mIoU', 'Top 1 Accuracy', 'Top 5 Accuracy', 'AP', 'PCK@0.1')
 IN_THE_PAPER = ('Cityscapes', 'ADE20K', 'COCO', 'ImageNet-1k')
 TASKS = ('Semantic Segmentation', 'Body 2D Keypoint', 'Image Classification')

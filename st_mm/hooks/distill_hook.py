@@ -44,7 +44,7 @@ class DistillHook(Hook):
 
     Raises:
         ValueError: If teacher and model get other pictures or answer other questions, weights are
-            missing in the checkpoint, or there is no average.
+            missing in the checkpoint, or the run has no ``EMAHook`` to learn from.
     """
 
     priority = 'NORMAL'

@@ -72,11 +72,9 @@ class WayToTarget:
                     f'{limit:,.6g}: {floor:,.6g} stay in {type(bare_model(runner)).__name__} '
                     'without all units that may go'
                 )
-        if last:
-            before = last['start_way'], last['pull'], last['way']
-            self._course = Course(limits, start, *before, line=_line(runner, threshold))
-        else:
-            self._course = Course(limits, start, line=_line(runner, threshold))
+        names = dict(first='start_way', pull='pull', left='way')  # of the course, in the record
+        before = {name: last[kept] for name, kept in names.items()} if last else {}
+        self._course = Course(limits, start, line=_line(runner, threshold), **before)
         self._excess = self._course.excess(now)
 
     @property

@@ -26,10 +26,6 @@ class Savings:
         """Count what goes with the dead units (bool per owner) together."""
         return {name: cost.saved(self.owners, dead) for name, cost in self.costs.items()}
 
-    def each(self, resource: str) -> dict[str, Tensor]:
-        """Count what goes with each unit alone: (units,) float64 per owner."""
-        return self.costs[resource].units(self.owners)
-
     def removable(self) -> dict[str, Tensor]:
         """Mark the units that can go together: all but the most important that an owner needs."""
         units = {}

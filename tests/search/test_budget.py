@@ -212,7 +212,7 @@ def test_nothing_is_held_back_before_the_target() -> None:
 def test_what_each_unit_saves_alone(network: str, resource: str) -> None:
     model = NETWORKS[network]()
     costs = savings(model)
-    for name, each in costs.each(resource).items():
+    for name, each in costs.costs[resource].units(costs.owners).items():
         for unit in {0, len(each) - 1}:
             alone = {name: torch.arange(len(each)) == unit}
             assert costs.saved(alone)[resource] == float(each[unit])

@@ -6,5 +6,4 @@ distill = dict(
     teacher='configs/ablations/camvid/search.py',
     checkpoint='work_dirs/ablations/camvid/search/epoch_40.pth',
 )
-reactivate = dict(type='ReactivateHook', on='search')
-custom_hooks = [*_base_.custom_hooks, reactivate, distill]
+custom_hooks = [*_base_.custom_hooks, _base_.reactivate, distill]

@@ -1,9 +1,5 @@
-# Masks that go on learning, and a teacher.
-_base_ = './plus-soft.py'
+# Masks that go on learning, and the teacher of plus-distill.py.
+_base_ = './plus-distill.py'
 
-distill = dict(
-    type='DistillHook',
-    teacher='configs/ablations/camvid/search.py',
-    checkpoint='work_dirs/ablations/camvid/search/epoch_40.pth',
-)
-custom_hooks = [*_base_.custom_hooks, distill]
+prune = dict(straight_through='soft')
+custom_hooks = [_base_.ema, _base_.search, {**_base_.prune, **prune}, _base_.distill]

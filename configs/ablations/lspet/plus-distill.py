@@ -6,5 +6,4 @@ distill = dict(
     teacher='configs/ablations/lspet/search.py',
     checkpoint='work_dirs/ablations/lspet/search/epoch_14.pth',
 )
-reactivate = dict(type='ReactivateHook', on='search')
-custom_hooks = [*_base_.custom_hooks, reactivate, distill]
+custom_hooks = [*_base_.custom_hooks, _base_.reactivate, distill]

@@ -6,5 +6,4 @@ distill = dict(
     teacher='configs/ablations/tiny_imagenet/search.py',
     checkpoint='work_dirs/ablations/tiny_imagenet/search/epoch_13.pth',
 )
-reactivate = dict(type='ReactivateHook', on='search')
-custom_hooks = [*_base_.custom_hooks, reactivate, distill]
+custom_hooks = [*_base_.custom_hooks, _base_.reactivate, distill]

@@ -1,6 +1,5 @@
 # IR-S, with the moving average of the training itself as a teacher.
 _base_ = './pp.py'
 
-reactivate = dict(type='ReactivateHook', on='search')
 distill = dict(type='DistillHook', teacher='ema')
-custom_hooks = [*_base_.custom_hooks, reactivate, distill]
+custom_hooks = [*_base_.custom_hooks, _base_.reactivate, distill]

@@ -2,5 +2,4 @@
 _base_ = './pp.py'
 
 prune = dict(scope='sigma')
-reactivate = dict(type='ReactivateHook', on='search')
-custom_hooks = [*_base_.custom_hooks[:2], {**_base_.custom_hooks[2], **prune}, reactivate]
+custom_hooks = [_base_.ema, _base_.search, {**_base_.prune, **prune}, _base_.reactivate]

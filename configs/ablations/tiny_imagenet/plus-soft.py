@@ -2,4 +2,4 @@
 _base_ = './pp.py'
 
 prune = dict(straight_through='soft')
-custom_hooks = [*_base_.custom_hooks[:2], {**_base_.custom_hooks[2], **prune}]
+custom_hooks = [_base_.ema, _base_.search, {**_base_.prune, **prune}]

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT / 'tools'))  # where Python finds the packages of a 
 from matrix.plan import Plan, read  # noqa: E402
 
 ABLATIONS = ROOT / 'configs' / 'ablations'
-MATRICES = ('ladder', 'criteria', 'sweep', 'transfer', 'rewind', 'beyond', 'plus')
+MATRICES = {path.stem for path in ABLATIONS.glob('_base_/matrices/*.py')}
 TRANSFERS = dict(toy=(30, 10), camvid=(40, 15), cityscapes=(430, 50))  # of search, of retraining
 EPOCHS = dict(**TRANSFERS, tiny_imagenet=(13, 4), lspet=(14, 4))
 

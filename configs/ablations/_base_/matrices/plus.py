@@ -1,4 +1,4 @@
-# The paper's recipe, and the one that was better than it: docs/beyond.md.
+# The paper's recipe, and masks that go on learning: docs/beyond.md.
 ratios = [0.9, 0.95]
 rows = [
     dict(label='SuperTickets', config='pp-irs.py'),
