@@ -23,6 +23,7 @@ from st_mm.files import write_atomically
 PAGE = ROOT / 'docs' / 'paper.md'
 RESULTS_FOLDER = ROOT / 'results'
 READING = 'reading.md'  # beside results.json: what a person reads in them
+COSTS = dict(params='params [M]', macs='MACs [M]')  # of a line of the paper, as columns
 INTRODUCTION = """\
 # The paper's tables and figures
 
@@ -36,7 +37,7 @@ data are CamVid, Tiny-ImageNet-20 and LSP Extended, which anyone can have, and d
 scores cannot be compared with the paper's as numbers; their order can.
 
 `run_matrix.py` starts one process per training. The published batch on Cityscapes is 8 GPUs times 4
-pictures: where one GPU holds them, `--cfg-options train_dataloader.batch_size=32` makes the same.
+pictures; where one GPU holds them, `--cfg-options train_dataloader.batch_size=32` gives the same.
 Matrices are there for Cityscapes and small data; those of the paper on ADE20K, ImageNet and COCO
 are not, but their recipes are (Tables 3 to 6).
 """
@@ -118,22 +119,18 @@ def _paper(tables: tuple[int, ...]) -> str:
 def _lines(number: int) -> Table:
     lines = [result for result in RESULTS if result.table == number]
     names = list(dict.fromkeys(name for line in lines for name in line.scores))
-    costs = [
-        (name, [getattr(line, field) for line in lines])
-        for name, field in (('params [M]', 'params'), ('MACs [M]', 'macs'))
-    ]
-    costs = [(name, values) for name, values in costs if any(values)]
+    costs = [cost for cost in COSTS if any(getattr(line, cost) for line in lines)]
     rows = tuple(
         (
             line.dataset,
             line.method + (f', ticket of {line.origin}' if line.origin else ''),
             '' if line.ratio is None else f'{line.ratio:g}',
-            *(f'{values[index] / 1e6:g}' if values[index] else '' for _, values in costs),
+            *(_millions(getattr(line, cost)) for cost in costs),
             *(_figure(line, name) for name in names),
         )
-        for index, line in enumerate(lines)
+        for line in lines
     )
-    header = ('data', 'method', 'p', *(name for name, _ in costs), *names)
+    header = ('data', 'method', 'p', *(COSTS[cost] for cost in costs), *names)
     return Table(header, rows, text=frozenset({0, 1}), notes=tuple(_elsewhere(number)))
 
 
@@ -144,6 +141,10 @@ def _elsewhere(number: int) -> Iterator[str]:
             if line.table == number:
                 scores = ', '.join(f'{name} {_figure(other, name)}' for name in other.scores)
                 yield f'{line.method} on {line.dataset}: Table {other.table} has {scores}'
+
+
+def _millions(cost: float | None) -> str:
+    return f'{cost / 1e6:g}' if cost else ''
 
 
 def _figure(line: Result, name: str) -> str:

@@ -98,10 +98,10 @@ SECTIONS = (
     ),
     Section(
         'Tables 2 and 8, Figure 8',
-        'A ticket of other data, fine-tuned on the target: as it is; with masks at random places '
-        '(RP); or with weights that start anew (RR-Init). Beside it S+P on the target, by '
-        'magnitude; for S+P by gradient there is no row. Other pairs, the ticket alone: '
-        '[transfer](../configs/transfer/README.md).',
+        'A ticket of other data is fine-tuned on the target: as it is, with masks at random places '
+        '(RP), and with fresh weights (RR-Init). S+P on the target is by magnitude; the paper has '
+        'S+P by gradient, too. Configs of other pairs of data sets, for the ticket as it is, are '
+        'in [transfer](../configs/transfer/README.md).',
         **matrix('transfer', 'camvid', 'toy'),
         tables=(2, 8),
     ),
