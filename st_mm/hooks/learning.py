@@ -1,10 +1,7 @@
-"""When the latent weights of straight-through masks stand in the network: to step, to average."""
+"""When the latent weights of straight-through masks stand in the network: to step."""
 
-from collections.abc import Callable
-from typing import Any
 from weakref import WeakKeyDictionary
 
-from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 from torch.optim import Optimizer
 
@@ -16,11 +13,10 @@ _ATTACHED: 'WeakKeyDictionary[Runner, Learning]' = WeakKeyDictionary()
 
 
 class Learning:
-    """Lets the optimizer of a run, and its averages, see latent weights instead of what runs.
+    """Lets the optimizer of a run see latent weights instead of what runs.
 
     Gradients are those of what runs: the optimizer's step is the only moment of an iteration at
-    which the live model holds latent weights, and the update of an average the only one at which
-    the average does too. What is evaluated and saved is the average through the masks.
+    which the model holds latent weights. What is averaged, evaluated and saved is what runs.
 
     Args:
         runner (Runner): The run; an earlier training of it is let go.
@@ -40,32 +36,14 @@ class Learning:
         if runner in _ATTACHED:
             _ATTACHED[runner].remove()
         self.through = through
-        steps = (
+        self._handles = (
             optimizer.register_step_pre_hook(lambda *_: through.lift()),
             optimizer.register_step_post_hook(lambda *_: through.lower()),
         )
-        self._undo: list[Callable[[], Any]] = [handle.remove for handle in steps]
-        averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
-        for index, hook in enumerate(averages, start=1):
-            self._follow(hook, index)
         through.hold()
         _ATTACHED[runner] = self
 
     def remove(self) -> None:
-        """Leave the optimizer and the averages alone again."""
-        for undo in self._undo:
-            undo()
-        self._undo = []
-
-    def _follow(self, hook: EMAHook, index: int) -> None:
-        update, through = hook.after_train_iter, self.through
-
-        def after_train_iter(*args: Any, **kwargs: Any) -> None:
-            through.lift()
-            through.lift(index)
-            update(*args, **kwargs)
-            through.lower(index)
-            through.lower()
-
-        vars(hook)['after_train_iter'] = after_train_iter
-        self._undo.append(lambda: vars(hook).pop('after_train_iter'))
+        """Leave the optimizer alone again."""
+        for handle in self._handles:
+            handle.remove()

@@ -55,8 +55,8 @@ class Masks:
         before (dict[str, Tensor]): Bool masks of the last :meth:`update`, whatever has been freed
             since; weights that are not in it were kept.
         latent (list[dict[str, Tensor]]): Values of masked weights, 0 elsewhere; the live model's
-            first, then those of each copy. Where masked weights learn, those of whole tensors
-            (:class:`~st_mm.prune.StraightThrough`).
+            first, then those of each copy. Where masked weights learn, the live model's are those
+            of whole tensors (:class:`~st_mm.prune.StraightThrough`).
         thresholds (dict[str, float]): What kept weights lose in size, where masks are soft; their
             latent values are saved too. Starts empty.
         resting (frozenset[str]): Weights that take no part now, since they do not train: masks
@@ -209,9 +209,7 @@ class Masks:
         weights = {name: self.sets[index][name].data for name in self.keep}
         running = {name: weight.clone() for name, weight in weights.items()}
         for name, weight in weights.items():
-            latent = self.latent[index][name]
-            whole = name in self.thresholds  # what runs is softened; else it is the latent weight
-            weight.copy_(latent if whole else latent.where(self.keep[name] == 0, weight))
+            weight.copy_(self.latent[index][name].where(self.keep[name] == 0, weight))
         try:
             yield
         finally:
@@ -254,17 +252,15 @@ class Masks:
     def latent_state(self) -> list[dict[str, Tensor]]:
         """Return the values of the masked weights, 1-d by weight name, per copy of the model.
 
-        Under a soft mask they are those of all weights of the tensor.
+        Under a soft mask the live model's are those of all weights of the tensor.
         """
-        return [
-            {name: self._saved(name, values).cpu() for name, values in latent.items()}
+        saved = [
+            {name: values[self.keep[name] == 0].cpu() for name, values in latent.items()}
             for latent in self.latent
         ]
-
-    def _saved(self, name: str, values: Tensor) -> Tensor:
-        if name in self.thresholds:
-            return values.detach().clone().flatten()
-        return values[self.keep[name] == 0]
+        for name in self.thresholds:
+            saved[0][name] = self.latent[0][name].detach().flatten().cpu().clone()
+        return saved
 
     @torch.no_grad()
     def load(
@@ -278,7 +274,8 @@ class Masks:
         Args:
             state (Mapping[str, dict]): Shape and bits by weight name.
             latent (Sequence[Mapping[str, Tensor]], optional): Values of the masked weights, or of
-                all of a tensor. None sets them to zero, for a ticket that has none.
+                all of a tensor for the live model. None sets them to zero, for a ticket that has
+                none.
             before (Mapping[str, dict], optional): Masks of the last update. Defaults to None: the
                 masks of ``state``.
 
@@ -302,10 +299,11 @@ class Masks:
                 values[name] = torch.zeros_like(weight)
                 if latent is not None:
                     past = latent[min(index, len(latent) - 1)][name].to(weight)
-                    if len(past) == weight.numel():
-                        values[name].copy_(past.view(weight.shape))
-                    else:
+                    if len(past) < weight.numel():
                         values[name][~keep] = past
+                    else:
+                        whole = past.view(weight.shape)
+                        values[name].copy_(whole if index == 0 else whole.masked_fill(keep, 0))
                 weights[name].data.mul_(self.keep[name])
 
     def _unpacked(self, name: str, entry: Mapping[str, Any]) -> Tensor:

@@ -1,6 +1,6 @@
 """Straight-through masks: masked weights go on learning under their masks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -18,10 +18,10 @@ class StraightThrough:
     are chosen, or of the smallest kept one if that is less. The gradient of what runs moves the
     latent weights w, masked or not, as if nothing stood between the two.
 
-    The parameters, and their copies (EMA), hold what runs. Only for the optimizer step, the
-    average and the choice of new masks they hold the latent weights: :meth:`lift` before,
-    :meth:`lower` after. Meanwhile ``masks.latent`` has the latent values of whole tensors, not of
-    masked weights alone.
+    The parameters hold what runs. Only for the optimizer step and the choice of new masks they hold
+    the latent weights: :meth:`lift` before, :meth:`lower` after. Meanwhile ``masks.latent`` has the
+    latent values of whole tensors for the live model, not of masked weights alone. Copies (EMA) are
+    averages of what runs, and masked as any copy is.
 
     Args:
         masks (Masks): The masks.
@@ -46,63 +46,54 @@ class StraightThrough:
         Thresholds that the masks know already, those of a resumed training, stay; then so are the
         latent weights those of whole tensors.
         """
-        masks = self.masks
+        masks, latent = self.masks, self.masks.latent[0]
         for name in self.held:
             if name in masks.thresholds:
                 continue
             kept = masks.keep[name] != 0
-            for weights, latent in zip(masks.sets, masks.latent, strict=True):
-                latent[name] = torch.where(kept, weights[name].data, latent[name])
+            latent[name] = torch.where(kept, masks.known[name].data, latent[name])
             if self.soft:
-                masks.thresholds[name] = _threshold(masks.latent[0][name].abs(), kept)
-        for index in range(len(masks.sets)):
-            self._run(index)
+                masks.thresholds[name] = _threshold(latent[name].abs(), kept)
+        self._run()
 
     def release(self) -> None:
         """Give all weights their latent values, and take their masks off: before a new choice."""
-        held = self.held
-        for index in range(len(self.masks.sets)):
-            self.lift(index)
-        self.masks.free(held)
+        self.lift()
+        self.masks.free(self.held)
 
     @torch.no_grad()
-    def lift(self, index: int = 0) -> None:
-        """Put the latent weights in the place of what runs.
-
-        Args:
-            index (int): 0 for the live model, then its copies. Defaults to 0.
-        """
-        if held := self.held:
-            _copy(self._weights(index, held), [self.masks.latent[index][n] for n in held])
+    def lift(self) -> None:
+        """Put the latent weights in the place of what runs."""
+        if self.held:
+            _copy(self._weights(), self._latent())
 
     @torch.no_grad()
-    def lower(self, index: int = 0) -> None:
-        """Keep the latent weights, and put what runs in their place.
+    def lower(self) -> None:
+        """Keep the latent weights, and put what runs in their place."""
+        if self.held:
+            _copy(self._latent(), self._weights())
+            self._run()
 
-        Args:
-            index (int): As of :meth:`lift`. Defaults to 0.
-        """
-        if held := self.held:
-            _copy([self.masks.latent[index][n] for n in held], self._weights(index, held))
-            self._run(index)
-
-    def _run(self, index: int) -> None:
+    def _run(self) -> None:
         """Make what runs of latent weights."""
         held, masks = self.held, self.masks
         if not held:
             return
-        weights = self._weights(index, held)
+        weights = self._weights()
         if self.soft:
             limits = [masks.thresholds[name] for name in held]
-            latent = [masks.latent[index][name] for name in held]
+            latent = self._latent()
             lost = torch._foreach_clamp_max(latent, limits)
             torch._foreach_clamp_min_(lost, [-limit for limit in limits])
             _copy(weights, latent)
             torch._foreach_sub_(weights, lost)
         torch._foreach_mul_(weights, [masks.keep[name] for name in held])
 
-    def _weights(self, index: int, names: Sequence[str]) -> list[Tensor]:
-        return [self.masks.sets[index][name].data for name in names]
+    def _weights(self) -> list[Tensor]:
+        return [self.masks.known[name].data for name in self.held]
+
+    def _latent(self) -> list[Tensor]:
+        return [self.masks.latent[0][name] for name in self.held]
 
 
 def _threshold(sizes: Tensor, kept: Tensor) -> float:

@@ -175,7 +175,7 @@ def check_latent(latent: Any, masks: Mapping[str, Any], thresholds: Any = None) 
         latent (Any): For the weights and each copy of them, values by weight name.
         masks (Mapping[str, Any]): Masks that :func:`check_masks` has passed.
         thresholds (Any): By weight name, those of soft masks; such a weight has values of the whole
-            tensor. Defaults to None: no mask is soft.
+            tensor, but not in the copies. Defaults to None: no mask is soft.
 
     Raises:
         ValueError: Naming the first that is wrong.
@@ -188,13 +188,14 @@ def check_latent(latent: Any, masks: Mapping[str, Any], thresholds: Any = None) 
             refuse(f"comes with the threshold {value!r} of the mask of '{name}'")
     if not isinstance(latent, list):
         refuse(f'comes with a {type(latent).__name__} for the values under its masks')
-    for values in latent:
+    for index, values in enumerate(latent):
         if not isinstance(values, dict) or values.keys() != masks.keys():
             refuse('comes with values under other masks than its own')
         check_dense(values, 'the values under the masks')
         for name, tensor in values.items():
             masked = int((~unpack(masks[name]['bits'], masks[name]['shape'])).sum())
-            count = math.prod(masks[name]['shape']) if name in thresholds else masked
+            whole = index == 0 and name in thresholds
+            count = math.prod(masks[name]['shape']) if whole else masked
             if tensor.shape != (count,) or not tensor.is_floating_point():
                 refuse(
                     f'comes with {tuple(tensor.shape)} values of {tensor.dtype} under the mask of '

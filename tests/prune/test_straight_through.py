@@ -27,11 +27,11 @@ def test_lift_and_lower_undo_each_other(seed: int, soft: bool) -> None:
     masks, through = build(seed, soft)
     runs = [{n: w.clone() for n, w in weights.items()} for weights in masks.sets]
     latent = [{n: w.clone() for n, w in values.items()} for values in masks.latent]
+    through.lift()
+    for name in 'ab':
+        assert torch.equal(masks.sets[0][name], latent[0][name])
+    through.lower()
     for index in range(2):
-        through.lift(index)
-        for name in 'ab':
-            assert torch.equal(masks.sets[index][name], latent[index][name])
-        through.lower(index)
         for name in 'ab':
             assert torch.equal(masks.sets[index][name], runs[index][name])
             assert torch.equal(masks.latent[index][name], latent[index][name])
@@ -63,10 +63,9 @@ def test_a_criterion_of_another_kind_loses_no_kept_weight() -> None:
 def test_state_comes_back(soft: bool) -> None:
     masks, through = build(1, soft)
     with torch.no_grad():  # a step after which a kept weight is below the threshold
-        for index in range(2):
-            through.lift(index)
-            masks.sets[index]['a'].mul_(0.3)
-            through.lower(index)
+        through.lift()
+        masks.sets[0]['a'].mul_(0.3)
+        through.lower()
     again = Masks(
         {n: w.clone() for n, w in masks.sets[0].items()},
         [{n: w.clone() for n, w in masks.sets[1].items()}],
@@ -83,11 +82,13 @@ def test_state_comes_back(soft: bool) -> None:
 
 def test_release_frees_all_at_what_they_have_learned() -> None:
     masks, through = build(2, soft=True)
-    latent = [{n: w.clone() for n, w in values.items()} for values in masks.latent]
+    first, copy = ({n: w.clone() for n, w in values.items()} for values in masks.latent)
+    for name, weight in masks.sets[1].items():  # a copy has its own, under the masks
+        copy[name] += weight
     through.release()
     assert not masks.keep
     assert not masks.thresholds
-    for weights, values in zip(masks.sets, latent, strict=True):
+    for weights, values in zip(masks.sets, (first, copy), strict=True):
         for name in 'ab':
             assert torch.equal(weights[name], values[name])
 

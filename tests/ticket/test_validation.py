@@ -128,10 +128,13 @@ def test_values_under_soft_masks_are_of_all_weights() -> None:
     masks = RECORD['masks']
     count = torch.Size(masks['w']['shape']).numel()
     whole = [dict(w=torch.ones(count))]
+    part = dict(w=torch.ones(2))
     check_latent(whole, masks, dict(w=0.5))
+    check_latent([*whole, part], masks, dict(w=0.5))
     for latent, thresholds in (
         (whole, None),
-        ([dict(w=torch.ones(2))], dict(w=0.5)),
+        ([part], dict(w=0.5)),
+        (whole * 2, dict(w=0.5)),
         (whole, dict(w=-0.5)),
         (whole, dict(w=float('nan'))),
         (whole, dict(w='0.5')),
