@@ -25,9 +25,11 @@ def run(*words: object) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-def test_a_search_takes_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize('runtime', ['eager', 'ort', 'engine'])
+def test_a_search_takes_it(runtime: str, tmp_path: Path) -> None:
     path = tmp_path / 'latency.json'
     words = [CONFIG, '--size', '32x48', '--rounds', 2, '--widths', 2, '--json', path]
+    words += ['--runtime', runtime]
     done = run(*words)
     assert done.returncode == 0, done.stderr
     assert 'ms for 32x48, of which' in done.stdout
@@ -43,6 +45,7 @@ def test_a_search_takes_it(tmp_path: Path) -> None:
             assert table.curves[name][group].widths == (0, count // 2, count)
     plain = json.loads(path.read_text())['conditions']
     assert (plain['threads'], plain['rounds'], plain['config']) == (1, 2, CONFIG.name)
+    assert plain['runtime'] == runtime
     again = run(*words)
     assert again.returncode == 2
     assert '--force' in again.stderr or 'exists' in again.stderr

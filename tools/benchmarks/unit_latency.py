@@ -21,8 +21,10 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'passive')  # before torch starts threa
 
 import torch
 from mmengine.config import Config
-from networks import build, logits, with_statistics
+from mmengine.model import BaseModel
+from networks import Network, build, logits, with_statistics
 from rich.console import Console
+from runtimes import RUNTIMES, Missing
 from torch import Tensor, nn
 from train_step import image_size, number
 
@@ -33,12 +35,14 @@ from st_mm.measure.timing import take_turns
 from st_mm.search import Curve, LatencyTable, shrink
 from st_mm.units import UnitOwner, find_owners
 
+IN_TURN = ('eager', 'ort', 'openvino', 'engine')
 HELP = """\
 Each block runs alone, with a few numbers of units of one kernel after the other, and the whole
 network once; between these widths the search takes straight lines. What the kernels of a block save
-one by one is scaled to what they save together. All is PyTorch as the config builds it, in eval
-mode, float32; medians over the rounds, in which all widths of a block take turns. On one thread of
-a CPU it is the time of the process, else that of the wall.
+one by one is scaled to what they save together. All is in eval mode and float32, in PyTorch as the
+config builds it, or with --runtime in what the network is deployed to; medians over the rounds, in
+which all widths of a block take turns. On one thread of a CPU it is the time of the process, else
+that of the wall.
 
 Exit codes: 0 done, 1 the file could not be written, 2 wrong arguments, or a network that cannot be
 built.
@@ -62,6 +66,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         '--widths', type=number, default=4, metavar='N',
         help='parts that the units of a kernel are divided in (%(default)s)',
     )  # fmt: skip
+    parser.add_argument(
+        '--runtime', choices=IN_TURN, default='eager',
+        help='ONNX Runtime, OpenVINO or the engine, on the CPU, in place of PyTorch',
+    )  # fmt: skip
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu', help='(%(default)s)')
     parser.add_argument('--threads', type=number, default=1, metavar='N', help='(%(default)s)')
     parser.add_argument('--rounds', type=number, default=10, metavar='N', help='(%(default)s)')
@@ -70,6 +78,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not options.config.is_file():
         parser.error(f'there is no file {options.config}')
+    if options.device == 'cuda' and options.runtime != 'eager':
+        parser.error(f'--runtime {options.runtime} is measured on the CPU: leave --device out')
     if options.device == 'cuda' and not torch.cuda.is_available():
         parser.error('--device cuda, but torch sees no GPU')
     try:
@@ -91,7 +101,7 @@ def measure(options: argparse.Namespace, say: Callable[[str], None]) -> LatencyT
     with torch.no_grad():
         inputs = inputs_of(model, owners, pictures)
         say('the network')
-        [whole] = times([partial(logits, model, pictures)], options)
+        [whole] = times([ready(model, (pictures,), options)], options)
         known: dict[str, dict[str, Curve]] = {}
         curves = {}
         for name, owner in owners.items():
@@ -104,6 +114,7 @@ def measure(options: argparse.Namespace, say: Callable[[str], None]) -> LatencyT
     gpu = torch.cuda.get_device_name() if options.device == 'cuda' else ''
     conditions = dict(
         config=options.config.name,
+        runtime=options.runtime,
         device=gpu or f'{os.cpu_count()}-core {platform.machine()} CPU',
         threads=options.threads,
         batch_size=options.batch_size,
@@ -145,7 +156,7 @@ def measure_block(
     }  # fmt: skip
     arms = [(group, width) for group, some in widths.items() for width in some]
     blocks = [narrowed(block, groups, {group: width}) for group, width in arms]
-    runs = [partial(each, *inputs) for each in (*blocks, block)]
+    runs = [ready(each, inputs, options) for each in (*blocks, block)]
     *seconds, whole = times(runs, options)
     found = dict(zip(arms, seconds, strict=True))
     rising = {
@@ -170,6 +181,26 @@ def narrowed(block: nn.Module, groups: dict[str, int], widths: dict[str, int]) -
     dead = torch.cat([torch.arange(n) >= widths.get(group, 0) for group, n in groups.items()])
     shrink(model, {'0': dead}, absorb=False)
     return model.eval()
+
+
+def ready(
+    module: nn.Module, inputs: tuple[Tensor, ...], options: argparse.Namespace
+) -> Callable[[], object]:
+    """Make a network, or a block of it, ready to be timed."""
+    if options.runtime == 'eager':
+        whole = isinstance(module, BaseModel)
+        return partial(logits if whole else nn.Module.__call__, module, *inputs)
+    if len(inputs) > 1:
+        raise ValueError(
+            f'--runtime {options.runtime} runs blocks of one input, and a {type(module).__name__} '
+            f'of this network has {len(inputs)}: leave it out'
+        )
+    maps = inputs[0]
+    network = Network('', module, (maps.shape[2], maps.shape[3]))
+    try:
+        return RUNTIMES[options.runtime].build(network, maps.numpy(), options.threads)
+    except Missing as error:
+        raise ValueError(f'--runtime {options.runtime}: {error}') from error
 
 
 def times(runs: list[Callable[[], object]], options: argparse.Namespace) -> list[float]:
