@@ -1,5 +1,6 @@
-# Masks that go on learning (straight through, soft) in place of IR-S.
-_base_ = './pp.py'
+# Masks that go on learning in place of PP + IR-S: from its first prune to 80 % of the training.
+_base_ = ['./pp.py', '../_base_/straight_through.py']
 
-prune = dict(straight_through='soft')
-custom_hooks = [_base_.ema, _base_.search, {**_base_.prune, **prune}]
+search = dict(interval=471, warmup=471, by_epoch=False)  # the same times, in iterations
+cubic = dict(type='Cubic', ratio=_base_.ratio, begin=157, end=1632, interval=8)
+custom_hooks = [_base_.ema, {**_base_.search, **search}, {**_base_.learning, 'schedule': cubic}]

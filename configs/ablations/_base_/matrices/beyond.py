@@ -7,5 +7,5 @@ rows = [
     dict(label='sigma', config='plus-sigma.py'),
     dict(label='teacher', config='plus-distill.py'),
     dict(label='EMA as teacher', config='plus-ema.py'),
-    dict(label='straight through, teacher', config='plus-soft-distill.py'),
+    dict(label='straight through, EMA', config='plus-soft-ema.py'),
 ]
