@@ -95,13 +95,17 @@ def check_hooks(name: str, hooks: dict) -> None:
     elif name == 'transfer-source':
         assert set(hooks) == {'EMAHook', 'SearchHook', 'ProgressivePruneHook', 'ReactivateHook'}
         assert hooks['ProgressivePruneHook'].ratio == 0.7
+    elif 'soft' in rest:
+        prune = hooks['PruneHook']
+        assert (prune.schedule.type, prune.schedule.ratio) == ('Cubic', 0.7)
+        assert prune.straight_through == 'soft'
+        assert ('DistillHook' in hooks) == ('ema' in rest)
+        assert 'ReactivateHook' not in hooks
     elif first != 'search':
         prune = hooks['ProgressivePruneHook']
         assert prune.ratio == 0.7
         assert (prune.get('step') == 1) == (name == 'two-in-one')
-        learns = 'soft' in rest
-        assert prune.get('straight_through') == ('soft' if learns else None)
-        frees = name == 'pp-irs' or (first == 'plus' and not learns)
+        frees = first == 'plus' or 'irs' in rest
         on = 'search' if frees else {'pp-irp': 'prune'}.get(name)
         assert ('DistillHook' in hooks) == bool({'distill', 'ema'} & {*rest})
         assert prune.get('score', 'magnitude') == ('lamp' if 'lamp' in rest else 'magnitude')
