@@ -1,6 +1,6 @@
-# Masks that go on learning in place of PP + IR-S: from its first prune to 80 % of the training.
-_base_ = ['./pp-irs-short.py', '../_base_/straight_through.py']
+# Masks that go on learning in place of PP + IR-S.
+_base_ = ['../../camvid/supertickets-plus-p90-slim_8b-15e_camvid-192x256.py', '../_base_/ratio.py']
 
-search = dict(interval=92, warmup=92, by_epoch=False)  # the same times, in iterations
-cubic = dict(type='Cubic', ratio=_base_.ratio, begin=46, end=552, interval=4)
-custom_hooks = [_base_.ema, {**_base_.search, **search}, {**_base_.learning, 'schedule': cubic}]
+cubic = dict(ratio=_base_.ratio)
+learning = dict(schedule={**_base_.cubic, **cubic})
+custom_hooks = [_base_.ema, _base_.search, {**_base_.learning, **learning}]

@@ -1,5 +1,9 @@
-# Masks that go on learning in place of PP + IR-S: from its first prune to 80 % of the training.
-_base_ = ['./pp.py', '../_base_/straight_through.py']
+# Masks that go on learning in place of PP + IR-S.
+_base_ = [
+    '../../lspet/supertickets-plus-p90-slim_16b-14e_lspet-aic14-96x96.py',
+    '../_base_/ratio.py',
+]
 
-cubic = dict(type='Cubic', ratio=_base_.ratio, begin=96, end=984, interval=8)
-custom_hooks = [_base_.ema, _base_.search, {**_base_.learning, 'schedule': cubic}]
+cubic = dict(ratio=_base_.ratio)
+learning = dict(schedule={**_base_.cubic, **cubic})
+custom_hooks = [_base_.ema, _base_.search, {**_base_.learning, **learning}]

@@ -1,6 +1,9 @@
-# Masks that go on learning in place of PP + IR-S: from its first prune to 80 % of the training.
-_base_ = ['./pp.py', '../_base_/straight_through.py']
+# Masks that go on learning in place of PP + IR-S.
+_base_ = [
+    '../../tiny_imagenet/supertickets-plus-p90-slim_64b-13e_tiny-imagenet-48x48.py',
+    '../_base_/ratio.py',
+]
 
-search = dict(interval=471, warmup=471, by_epoch=False)  # the same times, in iterations
-cubic = dict(type='Cubic', ratio=_base_.ratio, begin=157, end=1632, interval=8)
-custom_hooks = [_base_.ema, {**_base_.search, **search}, {**_base_.learning, 'schedule': cubic}]
+cubic = dict(ratio=_base_.ratio)
+learning = dict(schedule={**_base_.cubic, **cubic})
+custom_hooks = [_base_.ema, _base_.search, {**_base_.learning, **learning}]
