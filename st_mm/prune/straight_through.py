@@ -21,7 +21,8 @@ class StraightThrough:
     The parameters hold what runs. Only for the optimizer step and the choice of new masks they hold
     the latent weights: :meth:`lift` before, :meth:`lower` after. Meanwhile ``masks.latent`` has the
     latent values of whole tensors for the live model, not of masked weights alone. Copies (EMA) are
-    averages of what runs, and masked as any copy is.
+    averages of what runs, and masked as any copy is: under a mask a weight of theirs stands still,
+    and goes on from there when it comes back.
 
     Args:
         masks (Masks): The masks.

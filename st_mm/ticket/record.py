@@ -17,7 +17,7 @@ from .validation import check_masked, check_record
 KEY = 'ticket'  # where the record lives in the meta of a checkpoint
 RECORD = 'ticket_record'  # attribute of a module that was initialized as a ticket
 LATENT = 'latent_weights'  # entry of a checkpoint: values of the masked weights, live and EMA
-THRESHOLDS = 'soft_thresholds'  # of the masks that are soft; their latent values are of all weights
+THRESHOLDS = 'soft_thresholds'  # of soft masks; the live model's latent values are of all weights
 LIBRARIES = ('torch', 'mmengine', 'mmcv', 'mmsegmentation', 'mmpose', 'mmpretrain')
 
 Units = dict[str, dict[str, list[int]]]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from st_mm.hooks.run_state import LATENT
+from st_mm.hooks.run_state import LATENT, THRESHOLDS
 from st_mm.ticket import KEY, load_checkpoint
 
 sys.path.insert(0, str(Path(__file__).parent))  # what tests share stands beside them
@@ -42,6 +42,7 @@ def assert_same_end() -> Callable[[Path, Path], None]:
         ended, expected = load_checkpoint(ours), load_checkpoint(theirs)
         for entry in ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers', LATENT):
             _assert_same(ended[entry], expected[entry], entry)
+        _assert_same(ended.get(THRESHOLDS), expected.get(THRESHOLDS), THRESHOLDS)
         for entry in ('epoch', 'iter', KEY):
             _assert_same(ended['meta'][entry], expected['meta'][entry], entry)
 

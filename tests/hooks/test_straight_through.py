@@ -157,9 +157,8 @@ def test_reactivation_beside_it_is_refused(noise_runner: Callable[..., Runner]) 
 
 
 def test_a_second_training_learns_once(noise_runner: Callable[..., Runner]) -> None:
-    """Nothing of the first training's hold on optimizer and average is left."""
-    average = dict(type='EMAHook', momentum=MOMENTUM)
-    runner = noise_runner([prune('hard'), average], epochs=3)
+    """Nothing of the first training's hold on the optimizer is left."""
+    runner = noise_runner([prune('hard')], epochs=3)
     runner.train()
     optimizer = runner.optim_wrapper.optimizer
     count = len(optimizer._optimizer_step_pre_hooks)

@@ -80,6 +80,17 @@ def test_state_comes_back(soft: bool) -> None:
             assert torch.equal(ours[name], theirs[name])
 
 
+def test_a_copy_that_a_file_does_not_have_gets_what_is_masked() -> None:
+    """An average that begins with a soft ticket: its latent values are those under the masks."""
+    masks, _ = build(3, soft=True)
+    weights, average = ({n: w.clone() for n, w in masks.sets[0].items()} for _ in range(2))
+    again = Masks(weights, [average])
+    again.load(masks.state(), masks.latent_state()[:1])
+    for name, keep in masks.keep.items():
+        assert torch.equal(again.latent[0][name], masks.latent[0][name])
+        assert torch.equal(again.latent[1][name], masks.latent[0][name] * (1 - keep))
+
+
 def test_release_frees_all_at_what_they_have_learned() -> None:
     masks, through = build(2, soft=True)
     first, copy = ({n: w.clone() for n, w in values.items()} for values in masks.latent)

@@ -16,7 +16,17 @@ from st_mm.search import shrink
 from st_mm.units import find_owners
 
 BENCHMARKS = Path(__file__).parents[2] / 'tools' / 'benchmarks'
-MEASURES = ['hooks', 'learning', 'learning', 'searched', 'searched', 'shrink', 'memory', 'fusion']
+MEASURES = [
+    'hooks',
+    'learning',
+    'learning',
+    'learning',
+    'searched',
+    'searched',
+    'shrink',
+    'memory',
+    'fusion',
+]
 SMALL = dict(stem_channels=(4, 8), stage_channels=((8,), (6, 12)), stage_blocks=((1,), (1, 1)))
 
 

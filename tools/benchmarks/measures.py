@@ -16,8 +16,9 @@ from typing import NamedTuple
 import torch
 from mmengine import Config
 from mmengine.optim import build_optim_wrapper
+from mmengine.runner import Runner
 from torch import distributed
-from training import Setting, draw_units, start, step
+from training import Setting, choose_masks, draw_units, start, step
 from unfused import unfuse
 
 from st_mm.hooks.run_state import (
@@ -32,6 +33,7 @@ from st_mm.measure.timing import alternate, synchronize
 from st_mm.search import count_units, shrink
 from st_mm.units import find_owners
 
+CHOICE = 8  # steps between two choices of masks, as in most configs that do it
 MEMORY_ROUNDS = 5  # at most: each starts two processes
 
 
@@ -64,12 +66,24 @@ def learning(setting: Setting, rounds: int) -> Iterator[Row]:
     found = alternate(arms[0], arms[1:], rounds)
     for kind, (ratio, detail) in zip(kinds[1:], found, strict=True):
         yield Row(f'step, masked weights learn ({kind}) / rest', ratio, 1.05, 'x', detail)
+    rest, *_, soft = runners
+    [(ratio, detail)] = alternate(
+        lambda: steps_to_choice(rest), [lambda: (steps_to_choice(soft), choose_masks(soft))], rounds
+    )
+    yield Row(f'step, soft masks chosen every {CHOICE} / rest', ratio, 1.05, 'x', detail)
 
 
 def _learn(path: Path, kind: str | None) -> list[dict]:
     """The hooks of a config without reactivation, their masked weights learning."""
     hooks = [hook for hook in Config.fromfile(path).custom_hooks if hook.type != 'ReactivateHook']
-    return [{**h, 'straight_through': kind} if 'PruneHook' in h.type else h for h in hooks]
+    learn = dict(straight_through=kind, calibration_batches=0)
+    return [{**h, **learn} if 'PruneHook' in h.type else h for h in hooks]
+
+
+def steps_to_choice(runner: Runner) -> None:
+    """Train as many iterations as there are from one choice of masks to the next."""
+    for _ in range(CHOICE):
+        step(runner)
 
 
 def searched(setting: Setting, rounds: int) -> Iterator[Row]:

@@ -25,7 +25,8 @@ NAMES = ('hooks', 'learning', 'searched', 'shrink', 'memory', 'fusion')
 HELP = """\
 what is measured:
   hooks     a step between two events with all hooks and their masks, over one without
-  learning  the same with masked weights that learn (straight_through), over one without that
+  learning  the same with masked weights that learn (straight_through), over one without that;
+            eight steps and a choice of masks, over eight without either
   searched  a step with 50 % and 75 % of the units removed, over one with all of them
   shrink    seconds that removing units of the full supernet takes, DDP wrapper included
   memory    peak memory with all hooks, over that without

@@ -85,10 +85,15 @@ def start(setting: Setting, hooks: bool, **changes: object) -> Runner:
     runner = Runner.from_cfg(cfg)
     runner.train()
     step(runner)
+    choose_masks(runner)
+    return runner
+
+
+def choose_masks(runner: Runner) -> None:
+    """Prune to the final ratio."""
     for hook in runner.hooks:
         if isinstance(hook, PruneHook):
             hook.step(runner, Moment('epoch', hook.last_prune(runner), runner.iter))
-    return runner
 
 
 def step(runner: Runner) -> None:

@@ -24,7 +24,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from networks import Network, build, logits, with_statistics
 from rich.console import Console
-from runtimes import RUNTIMES, Missing
+from runtimes import RUNTIMES, Missing, versions
 from torch import Tensor, nn
 from train_step import image_size, number
 
@@ -35,7 +35,7 @@ from st_mm.measure.timing import take_turns
 from st_mm.search import Curve, LatencyTable, shrink
 from st_mm.units import UnitOwner, find_owners
 
-IN_TURN = ('eager', 'ort', 'openvino', 'engine')
+MEASURED = ('eager', 'ort', 'openvino', 'engine')
 HELP = """\
 Each block runs alone, with a few numbers of units of one kernel after the other, and the whole
 network once; between these widths the search takes straight lines. What the kernels of a block save
@@ -67,7 +67,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help='parts that the units of a kernel are divided in (%(default)s)',
     )  # fmt: skip
     parser.add_argument(
-        '--runtime', choices=IN_TURN, default='eager',
+        '--runtime', choices=MEASURED, default='eager',
         help='ONNX Runtime, OpenVINO or the engine, on the CPU, in place of PyTorch',
     )  # fmt: skip
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu', help='(%(default)s)')
@@ -119,7 +119,7 @@ def measure(options: argparse.Namespace, say: Callable[[str], None]) -> LatencyT
         threads=options.threads,
         batch_size=options.batch_size,
         rounds=options.rounds,
-        torch=torch.__version__,
+        **versions(),
         blocks=len(known),
     )
     return LatencyTable((3, *options.size), whole, curves, conditions)
@@ -188,8 +188,7 @@ def ready(
 ) -> Callable[[], object]:
     """Make a network, or a block of it, ready to be timed."""
     if options.runtime == 'eager':
-        whole = isinstance(module, BaseModel)
-        return partial(logits if whole else nn.Module.__call__, module, *inputs)
+        return partial(logits if isinstance(module, BaseModel) else call, module, *inputs)
     if len(inputs) > 1:
         raise ValueError(
             f'--runtime {options.runtime} runs blocks of one input, and a {type(module).__name__} '
@@ -201,6 +200,11 @@ def ready(
         return RUNTIMES[options.runtime].build(network, maps.numpy(), options.threads)
     except Missing as error:
         raise ValueError(f'--runtime {options.runtime}: {error}') from error
+
+
+def call(block: nn.Module, *inputs: Tensor) -> object:
+    """Run a block alone."""
+    return block(*inputs)
 
 
 def times(runs: list[Callable[[], object]], options: argparse.Namespace) -> list[float]:
