@@ -2,6 +2,6 @@
 _base_ = ['../_base_/matrices/plus.py', '../_base_/matrices/camvid.py']
 
 rows = [
-    dict(label='SuperTickets', config='pp-irs-short.py'),
+    dict(label='SuperTickets', config='pp-irs-short-iters.py'),
     dict(label='straight through', config='plus-soft-short.py'),
 ]
