@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from rich.console import Console
+from torch import nn
 
 import st_mm  # noqa: F401 - registers the models, applies the runtime fixes
 from st_mm.analysis.checkpoints import build_model, find_input_shape, open_checkpoint
@@ -82,6 +83,8 @@ def count(options: argparse.Namespace) -> CostCard:
         config = Config.fromfile(options.source)
         config.merge_from_dict(options.cfg_options)
         supernet = model = build_model(config)
+        for weight in model.parameters():  # a drawn one may be zero by chance, and none is masked
+            nn.init.ones_(weight)
     shape = (3, options.shape[0], options.shape[-1]) if options.shape else None
     return cost_card(supernet, model, ticket, shape or find_input_shape(config, ticket))
 
