@@ -48,14 +48,16 @@ class StraightThrough:
         latent weights those of whole tensors.
         """
         masks, latent = self.masks, self.masks.latent[0]
-        for name in self.held:
+        held = self.held
+        for name in held:
             if name in masks.thresholds:
                 continue
             kept = masks.keep[name] != 0
             latent[name] = torch.where(kept, masks.known[name].data, latent[name])
             if self.soft:
                 masks.thresholds[name] = _threshold(latent[name].abs(), kept)
-        self._run()
+        if held:
+            self._run(held)
 
     def release(self) -> None:
         """Give all weights their latent values, and take their masks off: before a new choice."""
@@ -65,36 +67,32 @@ class StraightThrough:
     @torch.no_grad()
     def lift(self) -> None:
         """Put the latent weights in the place of what runs."""
-        if self.held:
-            _copy(self._weights(), self._latent())
+        if held := self.held:
+            _copy(self._weights(held), self._latent(held))
 
     @torch.no_grad()
     def lower(self) -> None:
         """Keep the latent weights, and put what runs in their place."""
-        if self.held:
-            _copy(self._latent(), self._weights())
-            self._run()
+        if held := self.held:
+            _copy(self._latent(held), self._weights(held))
+            self._run(held)
 
-    def _run(self) -> None:
-        """Make what runs of latent weights."""
-        held, masks = self.held, self.masks
-        if not held:
-            return
-        weights = self._weights()
+    def _run(self, held: list[str]) -> None:
+        """Make what runs of latent weights, of which there is at least one."""
+        masks, weights, latent = self.masks, self._weights(held), self._latent(held)
         if self.soft:
             limits = [masks.thresholds[name] for name in held]
-            latent = self._latent()
             lost = torch._foreach_clamp_max(latent, limits)
             torch._foreach_clamp_min_(lost, [-limit for limit in limits])
             _copy(weights, latent)
             torch._foreach_sub_(weights, lost)
         torch._foreach_mul_(weights, [masks.keep[name] for name in held])
 
-    def _weights(self) -> list[Tensor]:
-        return [self.masks.known[name].data for name in self.held]
+    def _weights(self, names: list[str]) -> list[Tensor]:
+        return [self.masks.known[name].data for name in names]
 
-    def _latent(self) -> list[Tensor]:
-        return [self.masks.latent[0][name] for name in self.held]
+    def _latent(self, names: list[str]) -> list[Tensor]:
+        return [self.masks.latent[0][name] for name in names]
 
 
 def _threshold(sizes: Tensor, kept: Tensor) -> float:

@@ -4,6 +4,5 @@ _base_ = [
     '../_base_/ratio.py',
 ]
 
-cubic = dict(ratio=_base_.ratio)
-learning = dict(schedule={**_base_.cubic, **cubic})
-custom_hooks = [_base_.ema, _base_.search, {**_base_.learning, **learning}]
+cubic = {**_base_.cubic, 'ratio': _base_.ratio}
+custom_hooks = [_base_.ema, _base_.search, {**_base_.learning, 'schedule': cubic}]
