@@ -43,7 +43,7 @@ def record(runner: Runner, epoch: int, figure: str) -> list[float]:
     return [e[figure] for e in Ticket.from_meta(meta).events if e['kind'] == 'search']
 
 
-MODEL = dict(backbone=dict(type='MobileNetV2', widen_factor=0.35))
+MODEL = dict(backbone=dict(type='MobileNetV2', widen_factor=0.5))
 
 
 RAMPED = dict(type='EMAHook', ema_type='RampedEMA', momentum=1e-6, update_buffers=True)
@@ -54,7 +54,8 @@ CONSTANT = dict(type='EMAHook', momentum=0.1)
 @pytest.mark.parametrize(
     ('resource', 'share', 'average'),
     [
-        ('macs', 30, None),
+        ('macs', 25, None),
+        ('macs', 25, RAMPED),
         ('macs', 50, RAMPED),
         ('macs', 50, CONSTANT),
         ('macs', 75, None),
