@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
+COMPILERS = 'cc', 'gcc', 'clang'
 SHARED = Path(os.environ.get('ST_MM_SHARED_DIR', ROOT.parent / 'shared'))
 TOY_CONFIG = ROOT / 'configs' / 'toy' / 'supertickets-p90-slim_8b-30e_toy-streets-128x256.py'
 
@@ -63,11 +65,14 @@ NO_CHANGE: dict = {}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     no_data = pytest.mark.skip(reason=f'no {SHARED}; set ST_MM_SHARED_DIR')
     no_gpu = pytest.mark.skip(reason='no CUDA device')
+    no_compiler = pytest.mark.skip(reason='no C compiler')
     for item in items:
         if 'data' in item.keywords and not SHARED.is_dir():
             item.add_marker(no_data)
         if 'gpu' in item.keywords and not torch.cuda.is_available():
             item.add_marker(no_gpu)
+        if 'compiler' in item.keywords and not any(map(shutil.which, COMPILERS)):
+            item.add_marker(no_compiler)
 
 
 @pytest.fixture(autouse=True)

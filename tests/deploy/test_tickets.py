@@ -1,6 +1,5 @@
 """Tickets of every task, dense to nearly empty: ONNX and the engine give what PyTorch gives."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -59,7 +58,7 @@ def test_onnx(ticket: Ticket) -> None:
     check(lambda pictures: session.run(None, {'pictures': pictures}), ticket.model)
 
 
-@pytest.mark.skipif(not any(map(shutil.which, ('cc', 'gcc', 'clang'))), reason='no C compiler')
+@pytest.mark.compiler
 def test_engine(ticket: Ticket, tmp_path: Path) -> None:
     path = tmp_path / 'ticket.stw'
     path.write_bytes(to_bytes(ticket.graph))

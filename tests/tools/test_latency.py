@@ -1,7 +1,6 @@
 """The table of latencies: every pair is there, ratios are of times, what is missing is named."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'benchmarks' / 'latency.py'
 CONFIG = ROOT / 'configs' / 'toy' / 'hr-supernet-slim_8b-30e_toy-streets-128x256.py'
 SMALL = ['--size', '64x128', '--rounds', 2]
-COMPILER = any(map(shutil.which, ('cc', 'gcc', 'clang')))
 
 
 def run(*words: object) -> subprocess.CompletedProcess:
@@ -22,7 +20,7 @@ def run(*words: object) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not COMPILER, reason='no C compiler')
+@pytest.mark.compiler
 def test_a_checkpoint_in_every_runtime(ticket_run: Path, tmp_path: Path) -> None:
     files = ['--json', tmp_path / 'latency.json', '--markdown', tmp_path / 'latency.md']
     stock = ['--stock', 'Fast-SCNN']

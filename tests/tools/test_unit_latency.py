@@ -1,7 +1,6 @@
 """The table of unit latencies: a search of the same config takes it, and a foreign one does not."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +16,6 @@ ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'benchmarks' / 'unit_latency.py'
 CONFIG = ROOT / 'configs' / 'toy' / 'hr-supernet-slim_32b-36e_toy-shapes-48x48.py'
 
-compiled = pytest.mark.skipif(
-    not any(map(shutil.which, ('cc', 'gcc', 'clang'))), reason='no C compiler'
-)
-
 
 def run(*words: object) -> subprocess.CompletedProcess:
     return subprocess.run(
@@ -30,7 +25,9 @@ def run(*words: object) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('runtime', ['eager', 'ort', pytest.param('engine', marks=compiled)])
+@pytest.mark.parametrize(
+    'runtime', ['eager', 'ort', pytest.param('engine', marks=pytest.mark.compiler)]
+)
 def test_a_search_takes_it(runtime: str, tmp_path: Path) -> None:
     path = tmp_path / 'latency.json'
     words = [CONFIG, '--size', '32x48', '--rounds', 2, '--widths', 2, '--json', path]

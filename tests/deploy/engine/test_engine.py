@@ -1,7 +1,6 @@
 """The engine computes what the graph does, whatever is zero, and refuses what it cannot read."""
 
 import os
-import shutil
 import struct
 import subprocess
 import zlib
@@ -30,9 +29,7 @@ Build = Callable[..., nn.Module]
 ENGINE = Path(building.__file__).parent
 EXAMPLE = Path(__file__).parents[3] / 'examples' / 'segment.c'
 ROUNDS = int(os.environ.get('ST_MM_FUZZ_ROUNDS', '50'))  # 1000 in the long form
-pytestmark = pytest.mark.skipif(
-    not any(map(shutil.which, ('cc', 'gcc', 'clang'))), reason='no C compiler'
-)
+pytestmark = pytest.mark.compiler
 
 
 @pytest.fixture

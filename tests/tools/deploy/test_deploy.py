@@ -1,6 +1,5 @@
 """The tools for deployment, on a trained ticket, and the examples on what they write."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +52,7 @@ def test_the_example_needs_neither_mm_nor_torch(onnx_file: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not any(map(shutil.which, ('cc', 'gcc', 'clang'))), reason='no C compiler')
+@pytest.mark.compiler
 def test_compile(ticket_run: Path, tmp_path: Path) -> None:
     from st_mm.deploy import load
 
