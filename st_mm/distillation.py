@@ -1,21 +1,24 @@
 """Distillation: what a network should answer, besides the truth, is what a teacher answers.
 
 Source: Hinton, Vinyals and Dean, arXiv 1503.02531 (classes, with a temperature); each pixel of a
-segmentation is classified alike; heatmaps are regressed.
+segmentation is classified alike; outputs of a sigmoid are two classes each; heatmaps are regressed.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from st_mm.models.preprocessing import normalization
 
-LOSSES = ('kl', 'mse')
+LOSSES = ('kl', 'binary', 'mse')
 HEADS = ('decode_head', 'head')  # of mmseg; of mmpretrain and mmpose
+ITS_LOSSES = ('loss_decode', 'loss_module')  # of a head of mmseg, of mmpretrain
+NO_MAPS = ('coord_cls', 'hybrid', 'regression', 'transformer')  # kinds of mmpose's heads
 
 
 class Teacher:
@@ -23,19 +26,24 @@ class Teacher:
 
     Args:
         model (nn.Module): An mm model with a head. It is put into eval mode, without gradients.
+        own_statistics (bool): Whether norms take the running statistics, or those of the batch
+            that is asked: of weights that are not those the statistics were taken with. Defaults
+            to True.
 
     Raises:
         ValueError: If it has no head whose output could be compared.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, own_statistics: bool = True) -> None:
         find_head(model)
         self.model = model.eval().requires_grad_(False)
+        self.own_statistics = own_statistics
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Answer pictures (B, C, H, W), normalized; see :func:`only_tensor` for what may come."""
         self.model.eval()  # an average of the run is used by others, too
-        with torch.no_grad():
+        norms = nullcontext() if self.own_statistics else batch_statistics(self.model)
+        with torch.no_grad(), norms:
             return only_tensor(self.model(inputs, data_samples=None, mode='tensor'))
 
     def check(self, student: nn.Module) -> None:
@@ -56,6 +64,20 @@ class Teacher:
                 )
 
 
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Let the BN of a model in eval mode take the statistics of a batch, and keep none."""
+    norms = [norm for norm in model.modules() if isinstance(norm, _BatchNorm)]
+    tracking = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.training, norm.track_running_stats = True, False
+    try:
+        yield
+    finally:
+        for norm, tracks in zip(norms, tracking, strict=True):
+            norm.training, norm.track_running_stats = False, tracks
+
+
 def find_head(model: nn.Module) -> nn.Module:
     """The head of an mm model.
 
@@ -71,9 +93,26 @@ def find_head(model: nn.Module) -> nn.Module:
 
 
 def loss_of(model: nn.Module) -> str:
-    """``'mse'`` for the heatmaps of mmpose, ``'kl'`` for classes."""
-    kinds = {kind.__module__.split('.')[0] for kind in type(find_head(model)).__mro__}
-    return 'mse' if 'mmpose' in kinds else 'kl'
+    """``'mse'`` for heatmaps, ``'binary'`` for outputs of a sigmoid, ``'kl'`` for classes.
+
+    Raises:
+        ValueError: If the head gives what is none of these.
+    """
+    head = find_head(model)
+    kinds = [kind.__module__ for kind in type(head).__mro__]
+    if any(
+        kind.startswith(f'mmpose.models.heads.{name}_heads') for kind in kinds for name in NO_MAPS
+    ):
+        raise ValueError(
+            f'DistillHook compares classes or heatmaps, and a {type(head).__name__} gives neither'
+        )
+    if any(kind.startswith('mmpose.') for kind in kinds):
+        return 'mse'
+    losses = [
+        part for name in ITS_LOSSES if isinstance(part := getattr(head, name, None), nn.Module)
+    ]
+    parts = [part for loss in losses for part in loss.modules()]
+    return 'binary' if any(getattr(part, 'use_sigmoid', False) for part in parts) else 'kl'
 
 
 def only_tensor(output: Any) -> Tensor:
@@ -85,7 +124,10 @@ def only_tensor(output: Any) -> Tensor:
     if isinstance(output, list | tuple) and len(output) == 1:
         output = output[0]
     if not isinstance(output, Tensor):
-        raise ValueError(f'a head gives a {type(output).__name__}, and not one tensor to compare')
+        raise ValueError(
+            'DistillHook compares what is one tensor, classes or heatmaps, and the head gives a '
+            f'{type(output).__name__}'
+        )
     return output
 
 
@@ -96,15 +138,16 @@ def distance(student: Tensor, teacher: Tensor, loss: str, temperature: float = 1
         student (Tensor): (B, C), or (B, C, H, W).
         teacher (Tensor): The same; a map of another size is resized to that of the student.
         loss (str): ``'kl'``: the divergence of the student's classes from the teacher's, over axis
-            1, times the square of the temperature; ``'mse'``: the squared difference.
-        temperature (float): Both are divided by it; for ``'kl'`` alone. Defaults to 1.
+            1, times the square of the temperature; ``'binary'``: the same of each output of axis 1
+            and its opposite, summed; ``'mse'``: the squared difference.
+        temperature (float): Both are divided by it; not for ``'mse'``. Defaults to 1.
 
     Returns:
         Tensor: The mean over the pictures, and over the pixels; of the squared difference, over
             all values.
 
     Raises:
-        ValueError: If the answers have another shape.
+        ValueError: If the answers have another shape, or ``'kl'`` has one class to compare.
     """
     student, teacher = student.float(), teacher.float()  # not in half precision
     if student.dim() == teacher.dim() == 4 and student.shape[2:] != teacher.shape[2:]:
@@ -116,8 +159,14 @@ def distance(student: Tensor, teacher: Tensor, loss: str, temperature: float = 1
         )
     if loss == 'mse':
         return F.mse_loss(student, teacher)
+    if loss == 'binary':  # yes or no: (B, 2, C, ...)
+        student, teacher = (torch.stack((x, -x), 1) / 2 for x in (student, teacher))
+    elif student.shape[1] == 1:
+        raise ValueError("one output has no classes to compare: give DistillHook loss='binary'")
     ours, theirs = ((x / temperature).log_softmax(1) for x in (student, teacher))
     divergence = F.kl_div(ours, theirs, reduction='none', log_target=True).sum(1)
+    if loss == 'binary':
+        divergence = divergence.sum(1)
     return divergence.mean() * temperature**2
 
 
@@ -145,7 +194,7 @@ def kept_output(model: nn.Module) -> Iterator[list[Any]]:
 def with_teacher(
     model: Any, compare: Callable[[Tensor, Tensor], Tensor]
 ) -> Callable[..., dict[str, Tensor]]:
-    """The ``loss`` of a model, with one more entry, ``loss_distill``.
+    """The ``loss`` of a model, with one more entry, ``loss_distill``: of several teachers, the sum.
 
     Args:
         model (nn.Module): An mm model.
@@ -157,7 +206,8 @@ def with_teacher(
     def loss(inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
         with kept_output(model) as kept:
             losses = own(inputs, data_samples)
-        return {**losses, 'loss_distill': compare(inputs, only_tensor(kept[-1]))}
+        distill = compare(inputs, only_tensor(kept[-1]))
+        return {**losses, 'loss_distill': losses.get('loss_distill', 0) + distill}
 
     return loss
 

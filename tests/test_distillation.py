@@ -1,15 +1,17 @@
 """A teacher's answers beside the truth: the right number, and nothing else is changed."""
 
+import json
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 from mmengine import Config
 from mmengine.config import ConfigDict
+from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
@@ -21,11 +23,19 @@ from torch.nn import functional as F
 
 from st_mm import config_path
 from st_mm.analysis.checkpoints import open_checkpoint
-from st_mm.distillation import Teacher, distance, kept_output, loss_of, with_teacher
+from st_mm.distillation import (
+    Teacher,
+    batch_statistics,
+    distance,
+    kept_output,
+    loss_of,
+    with_teacher,
+)
 from st_mm.hooks import DistillHook
 from st_mm.hooks.distill_hook import build
 from st_mm.ticket import LATENT, load_checkpoint
 
+ROOT = Path(__file__).parents[1]
 PICTURE = dict(mean=[127.0] * 3, std=[60.0] * 3)
 BACKBONE = dict(type='MobileNetV2', widen_factor=0.25)
 CODEC = dict(type='MSRAHeatmap', input_size=(64, 64), heatmap_size=(16, 16), sigma=2)
@@ -91,6 +101,66 @@ def test_divergence(shape: tuple[int, ...]) -> None:
     assert distance(ours, ours, 'kl').abs() < 1e-6
 
 
+@pytest.mark.parametrize('shape', [(4, 1), (4, 5), (2, 1, 3, 4)])
+def test_divergence_of_yes_and_no(shape: tuple[int, ...]) -> None:
+    ours, theirs = torch.randn(2, *shape, dtype=torch.float64)
+    for temperature in (1.0, 4.0):
+        p, q = ((x / temperature).sigmoid() for x in (theirs, ours))
+        both = p * (p.log() - q.log()) + (1 - p) * ((1 - p).log() - (1 - q).log())
+        want = both.sum(1).mean() * temperature**2
+        got = distance(ours, theirs, 'binary', temperature)
+        torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=1e-7)
+    assert distance(ours, ours, 'binary').abs() < 1e-6
+
+
+def test_one_class() -> None:
+    with pytest.raises(ValueError, match="give DistillHook loss='binary'"):
+        distance(torch.zeros(2, 1), torch.ones(2, 1), 'kl')
+
+
+SIGMOID = dict(type='CrossEntropyLoss', use_sigmoid=True)
+MAPS, POINTS = dict(in_channels=8, out_channels=17), dict(in_channels=8, num_joints=17)
+SIMCC = dict(
+    **MAPS,
+    input_size=(64, 64),
+    in_featuremap_size=(2, 2),
+    deconv_out_channels=(),
+    deconv_kernel_sizes=(),
+)
+
+
+@pytest.mark.parametrize(
+    ('library', 'head', 'loss'),
+    [
+        ('mmpretrain', dict(type='LinearClsHead', num_classes=3, in_channels=8), 'kl'),
+        (
+            'mmpretrain',
+            dict(type='MultiLabelLinearClsHead', num_classes=3, in_channels=8),
+            'binary',
+        ),
+        (
+            'mmseg',
+            dict(type='FCNHead', num_classes=2, out_channels=1, loss_decode=SIGMOID),
+            'binary',
+        ),
+        ('mmseg', dict(type='FCNHead', num_classes=2, loss_decode=[SIGMOID] * 2), 'binary'),
+        ('mmpose', dict(type='HeatmapHead', **MAPS), 'mse'),
+        ('mmpose', dict(type='RLEHead', **POINTS), 'a RLEHead gives neither'),
+        ('mmpose', dict(type='SimCCHead', **SIMCC), 'a SimCCHead gives neither'),
+    ],
+)
+def test_heads(library: str, head: dict, loss: str) -> None:
+    model = nn.Module()
+    more = dict(in_channels=8, channels=8) if library == 'mmseg' else {}
+    with DefaultScope.overwrite_default_scope(library):
+        model.head = MODELS.build(ConfigDict(head, **more))
+    if 'neither' in loss:
+        with pytest.raises(ValueError, match=loss):
+            loss_of(model)
+    else:
+        assert loss_of(model) == loss
+
+
 def test_maps_of_another_size() -> None:
     ours, theirs = torch.randn(1, 3, 8, 8), torch.randn(1, 3, 4, 4)
     want = F.mse_loss(ours, F.interpolate(theirs, (8, 8), mode='bilinear'))
@@ -126,6 +196,14 @@ def test_three_libraries(library: str) -> None:
     after = teacher.model.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert all(p.grad is None for p in teacher.model.parameters())
+
+
+def test_two_teachers() -> None:
+    student = model_of('mmpretrain', 0).eval()
+    data = student.data_preprocessor(batch_of('mmpretrain'), True)
+    student.loss = with_teacher(student, lambda x, y: torch.tensor(2.0))
+    student.loss = with_teacher(student, lambda x, y: torch.tensor(3.0))
+    assert student.loss(**data)['loss_distill'] == 5
 
 
 @pytest.mark.parametrize('library', MODELS_OF_THREE)
@@ -167,7 +245,7 @@ def trained(tmp_path: Path) -> Callable[..., Path]:
         data = [dict(inputs=picture, data_samples=sample) for picture, sample in pairs]
         torch.manual_seed(0)
         Runner(
-            model=model_of('mmpretrain', 0),
+            model=config.pop('model', None) or model_of('mmpretrain', 0),
             work_dir=str(work_dir),
             train_dataloader=dict(
                 dataset=data,
@@ -207,6 +285,20 @@ def test_a_teacher_that_does_not_count_changes_no_bit(
     assert not torch.equal(heard['head.fc.weight'], without['head.fc.weight'])
 
 
+def test_scores_see_the_model_s_own_loss(trained: Callable, teacher_files: Callable) -> None:
+    """Hooks that score weights by a loss work after the iteration, some at priority 41."""
+
+    class Probe(Hook):
+        priority = 41
+        found: ClassVar[list[bool]] = []
+
+        def after_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
+            self.found.append('loss' in vars(runner.model))
+
+    trained('run', [dict(type='DistillHook', **teacher_files()), Probe()])
+    assert Probe.found == [False] * 3
+
+
 def test_with_a_ticket_resumed_is_uninterrupted(trained: Callable, teacher_files: Callable) -> None:
     prune = dict(type='ProgressivePruneHook', ratio=0.5, step=0.3, interval=1, end=2)
     hooks = [dict(type='DistillHook', **teacher_files()), prune]
@@ -221,8 +313,7 @@ def test_with_a_ticket_resumed_is_uninterrupted(trained: Callable, teacher_files
 def test_a_ticket_as_teacher() -> None:
     name = 'supertickets-p90-slim_32b-36e_toy-shapes-48x48'
     model = build(config_path(f'toy/{name}.py'), f'st_mm://{name}.pth').eval()
-    root = Path(__file__).parents[1]
-    same = open_checkpoint(root / 'weights' / f'{name}.pth').model.eval()
+    same = open_checkpoint(ROOT / 'weights' / f'{name}.pth').model.eval()
     pictures = torch.randn(1, 3, 48, 48)
     assert torch.equal(model(pictures, mode='tensor'), same(pictures, mode='tensor'))
 
@@ -253,11 +344,44 @@ def test_the_average_of_the_run_teaches_with_its_latent_weights(
     for name, values in latent.items():
         dense[name][dense[name] == 0] = values
     assert not any((dense[name] == 0).any() for name in latent)
-    model = model_of('mmpretrain', 0)
+    model = model_of('mmpretrain', 0)  # without dropout: in training, norms take each batch's
     model.load_state_dict(dense)
-    want = model.eval()(pictures, mode='tensor')
+    want = model.train()(pictures, mode='tensor')
     torch.testing.assert_close(answer, want)
-    assert not torch.allclose(masked.eval()(pictures, mode='tensor'), want, atol=1e-4)
+    assert not torch.allclose(masked.train()(pictures, mode='tensor'), want, atol=1e-4)
+
+
+@pytest.mark.parametrize('library', MODELS_OF_THREE)
+def test_statistics_of_a_batch(library: str) -> None:
+    """Alone they are no part of the training mode, and nothing of them stays."""
+    model = model_of(library, 0).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    pictures = 100 * torch.randn(2, 3, 64, 64)
+    own = model(pictures, None, mode='tensor')
+    with batch_statistics(model):
+        assert not torch.equal(model(pictures, None, mode='tensor'), own)
+        asked = [module for module in model.modules() if module.training]
+    assert {type(module).__name__ for module in asked} == {'BatchNorm2d'}
+    assert torch.equal(model(pictures, None, mode='tensor'), own)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_an_average_that_is_made_anew(trained: Callable) -> None:
+    """EMAHook copies the model again where init brings a ticket, after the teacher was checked."""
+    name = 'supertickets-p90-slim_32b-36e_toy-shapes-48x48'
+    model = Config.fromfile(config_path(f'toy/{name}.py')).model
+    model.init_cfg = dict(type='Ticket', checkpoint=str(ROOT / 'weights' / f'{name}.pth'))
+    hook, average = DistillHook(teacher='ema'), EMAHook(momentum=0.3)
+    trained('run', [hook, average], model=model)
+    assert hook.teacher.model is average.ema_model.module
+
+
+def test_the_average_begins_as_the_model(trained: Callable) -> None:
+    """Both norm each batch by itself, so the first distance is none."""
+    file = trained('run', [AVERAGE, dict(type='DistillHook', teacher='ema')])
+    [log] = file.parent.glob('*/vis_data/scalars.json')
+    found = [json.loads(line)['loss_distill'] for line in log.read_text().splitlines()]
+    assert found[0] == found[1] == 0 < found[2]  # the first update of the average is a copy
 
 
 @pytest.mark.parametrize('prune', PRUNES)

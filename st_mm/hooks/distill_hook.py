@@ -29,7 +29,7 @@ class DistillHook(Hook):
     of another kind. It sees every batch of the training as the model does. ``loss_distill`` is in
     the log. The teacher is no part of the run: it is not trained, not saved, and built again when
     a training is resumed. Or it is the moving average of the run itself, with the latent weights
-    under its masks.
+    under its masks, and with BN statistics of each batch: the average has those of masked weights.
 
     Args:
         teacher (str): Config of the teacher: a file, or ``library::path``. ``'ema'`` for the
@@ -39,15 +39,16 @@ class DistillHook(Hook):
         weight (float): Times the distance is added to the loss. Defaults to 1.
         temperature (float): Of the classes, see :func:`~st_mm.distillation.distance`. Defaults
             to 1.
-        loss (str, optional): ``'kl'`` or ``'mse'``. Defaults to None: ``'mse'`` for heatmaps, else
-            ``'kl'``.
+        loss (str, optional): ``'kl'``, ``'binary'`` or ``'mse'``. Defaults to None: ``'mse'`` for
+            heatmaps, ``'binary'`` for a head whose loss has a sigmoid, else ``'kl'``.
 
     Raises:
-        ValueError: If teacher and model get other pictures or answer other questions, weights are
-            missing in the checkpoint, or the run has no ``EMAHook`` to learn from.
+        ValueError: If teacher and model get other pictures or answer other questions, give neither
+            classes nor heatmaps, weights are missing in the checkpoint, or the run has no
+            ``EMAHook`` to learn from.
     """
 
-    priority = 'NORMAL'
+    priority = 'HIGH'  # before the hooks that score weights by the model's own loss
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class DistillHook(Hook):
         """Build the teacher, and refuse one that does not fit."""
         model = bare_model(runner)
         if self.checkpoint is None:
-            self.teacher = Teacher(_average(runner))
+            _average(runner)
             self._unmasked = lambda: RunState.of(runner).masks.uncovered(1)
         else:
             with torch.random.fork_rng(devices=[]):  # the run draws as it would without a teacher
@@ -87,6 +88,11 @@ class DistillHook(Hook):
             self.teacher.check(model)
             self.teacher.model.to(next(model.parameters()).device)
         self.loss = self.loss or loss_of(model)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Take the average, of which EMAHook may have made another one since."""
+        if self.checkpoint is None:
+            self.teacher = Teacher(_average(runner), own_statistics=False)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Let the model's loss have one more entry."""
