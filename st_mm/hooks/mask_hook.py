@@ -8,6 +8,7 @@ from mmengine.model import BaseAveragedModel
 from mmengine.runner import Runner
 
 from st_mm.arguments import names
+from st_mm.private import resumed
 from st_mm.prune import Masks, Survey, survey
 from st_mm.prune.merge import merged
 from st_mm.prune.prunable import check_any
@@ -66,6 +67,8 @@ class MaskHook(TicketHook):
         self.names = frozenset(weights)
         state.masks.cover(weights, [_same(weights, ema) for ema in averaged_models(runner)])
         self.follow(runner)
+        if resumed(runner) and state.rested is not None:  # the next step finds what has changed
+            state.masks.resting = frozenset(state.masks.known) & frozenset(state.rested)
         _tell(runner, found)
         if merged(model) is not None:
             runner.logger.warning(

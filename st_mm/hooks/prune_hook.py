@@ -18,6 +18,7 @@ from .event_log import log_event, log_scalars
 from .evidence import evidence_at
 from .learning import Learning
 from .mask_hook import MaskHook
+from .ratios import any_freed, held_ratio, inherited_ratio, reaped, share_masked
 from .run_state import Moment, RunState, bare_model
 from .search_hook import SearchHook
 from .ticket_hook import check_same_time
@@ -32,7 +33,8 @@ class PruneHook(MaskHook):
 
     When the schedule says so, the weights of the lowest scores are masked, to the schedule's ratio.
     Masked weights are exact zeros after every optimizer step, in the live weights and in the EMA.
-    If units are removed while masks hold, the masks are fitted again to the ratio.
+    If units are removed while masks hold, the masks are fitted again to the ratio. A ratio is the
+    share of the weights that take part at its time: what does not train is not counted.
 
     Args:
         schedule (dict): When and how much: ``type`` (``Progressive``, ``OneShot``, ``Cubic``,
@@ -129,8 +131,7 @@ class PruneHook(MaskHook):
             self.learning = Learning(runner, StraightThrough(state.masks, self.names, soft))
         if self.own(state.masks.keep) and not any('ratio' in e for e in state.ticket.events):
             self._inherit(runner, state, moment)
-        inherited = [e['ratio'] for e in state.ticket.events if e['kind'] == 'inherit']
-        self._inherited = max(inherited, default=0.0)
+        self._inherited = inherited_ratio(state) or 0.0
         if resumed(runner):
             self._catch_up(runner, state, moment)
         elif self.schedule.due(0):
@@ -162,44 +163,60 @@ class PruneHook(MaskHook):
     def _inherit(self, runner: Runner, state: RunState, moment: Moment) -> None:
         """Note the masks that no schedule has made: no prune goes below their ratio."""
         ratio = self.share_masked(state)
-        density = state.masks.density()
         if ratio > self.schedule.ratio and not math.isclose(
             ratio, self.schedule.ratio, abs_tol=1e-4
         ):
             raise ValueError(
-                f'the ticket that training starts from has {ratio:.4f} of its weights masked, more '
-                f'than the ratio {self.schedule.ratio:g} that {type(self).__name__} is to reach: '
-                'give it a larger ratio, or retrain the ticket with FixedMaskHook'
+                f'the ticket that training starts from has {ratio:.4f} of the weights that train '
+                f'masked, more than the ratio {self.schedule.ratio:g} that {type(self).__name__} '
+                'is to reach: give it a larger ratio, or retrain the ticket with FixedMaskHook'
             )
-        state.note(runner, moment, 'inherit', ratio=ratio, density=density)
+        self._note_inherited(runner, state, moment)
         runner.logger.info(
-            f'the masks of the ticket that training starts from are held: density {density:.6f}'
+            'the masks of the ticket that training starts from are held: density '
+            f'{state.masks.density():.6f}'
         )
+
+    def _note_inherited(self, runner: Runner, state: RunState, moment: Moment) -> None:
+        ratio, density = self.share_masked(state), state.masks.density()
+        state.note(runner, moment, 'inherit', ratio=ratio, density=density)
+        self._inherited = ratio
 
     def _catch_up(self, runner: Runner, state: RunState, moment: Moment) -> None:
         """Bring a resumed training to the ratio of its time, if it has another one."""
-        held = next((e['ratio'] for e in reversed(state.ticket.events) if 'ratio' in e), 0.0)
+        held = held_ratio(state)
+        if self._differs(state, moment, held):
+            ratio = self._ratio_at(state, moment.t)
+            runner.logger.info(
+                f'resumed at {moment} with a ratio of {held:g}, where the schedule says {ratio:g}'
+            )
+            self._prune(runner, moment, 'prune')
+
+    def _differs(self, state: RunState, moment: Moment, held: float) -> bool:
+        """Whether a time asks for another ratio than masks have; those that nest only grow."""
         ratio = self._ratio_at(state, moment.t)
-        if math.isclose(held, ratio, abs_tol=1e-9):
-            return
-        runner.logger.info(
-            f'resumed at {moment} with a ratio of {held:g}, where the schedule says {ratio:g}'
-        )
-        self._prune(runner, moment, 'prune')
+        return not math.isclose(held, ratio, abs_tol=1e-9) and (held < ratio or not self._nests)
+
+    @property
+    def _nests(self) -> bool:
+        """Whether what the ticket has masked stays so, whatever the scope or the pattern."""
+        return self._inherited > 0 and not self.learning
 
     def _at_target(self, state: RunState) -> bool:
         """Whether the masks of the whole ratio hold now, and nothing has been freed since."""
         last = next((e for e in reversed(state.ticket.events) if 'ratio' in e), None)
-        whole = _reaped(state, max(self.schedule.ratio, self._inherited))
+        whole = reaped(state, max(self.schedule.ratio, self._inherited))
         if last is None or last['ratio'] < min(self.schedule.ratio, whole):
             return False
         return bool(state.masks.density() <= last['density'] + 1e-9)
 
+    def taking_part(self, state: RunState) -> dict[str, Tensor]:
+        """Those of this hook's weights that train now: the ones that a ratio counts."""
+        return self.own(state.masks.weights)
+
     def share_masked(self, state: RunState) -> float:
-        """Share of this hook's weights that is masked."""
-        keep = self.own(state.masks.keep).values()
-        total = sum(weight.numel() for weight in self.own(state.masks.weights).values())
-        return sum(int((mask == 0).sum()) for mask in keep) / max(total, 1)
+        """Share of what takes part that is masked, as a prune counts it."""
+        return share_masked(self.taking_part(state), state.masks.keep)
 
     def scheduled(self, t: int) -> float:
         """Ratio that a time asks for: that of the schedule, or of the ticket if it is larger."""
@@ -207,7 +224,7 @@ class PruneHook(MaskHook):
 
     def _ratio_at(self, state: RunState, t: int) -> float:
         """Ratio that holds at a time; what stays after a reaping has one of its own."""
-        return _reaped(state, self.scheduled(t))
+        return reaped(state, self.scheduled(t))
 
     def _check_schedule(self, runner: Runner) -> None:
         """Refuse a schedule that cannot reach the ratio; warn if nothing trains sparse."""
@@ -239,7 +256,7 @@ class PruneHook(MaskHook):
         reactivation until the next prune.
         """
         state = RunState.of(runner)
-        changed = self.follow(runner)
+        changed = self._follow(runner, state, moment)
         own = self.own(state.masks.keep)
         searched = bool(own) and state.searched == moment and state.freed != moment
         if self.schedule.due(moment.t):
@@ -250,29 +267,43 @@ class PruneHook(MaskHook):
             ):
                 self._prune(runner, moment, 'prune')
             state.pruned = moment
-        elif searched or (changed and state.ticket.masks_hold()):
+        elif searched or changed:
             self._prune(runner, moment, 'refit')
+
+    def _follow(self, runner: Runner, state: RunState, moment: Moment) -> bool:
+        """Follow what trains; whether masks that hold are to be fitted to what takes part now.
+
+        Masks of a ticket are measured anew, and stay as they are if the time asks for no more.
+        """
+        changed = self.follow(runner)
+        if not changed or inherited_ratio(state) is None:
+            return changed and state.ticket.masks_hold()
+        if any_freed(state) or not self.taking_part(state):
+            return False
+        self._note_inherited(runner, state, moment)
+        return self._differs(state, moment, self._inherited)
 
     def _prune(self, runner: Runner, moment: Moment, kind: str) -> None:
         state = RunState.of(runner)
         ratio = self._ratio_at(state, moment.t)
         if self.learning:
             self.learning.through.release()  # every weight competes, by what it has learned
-        masks = self.criterion.choose(
-            self.own(state.masks.weights),
+        weights = self.taking_part(state)
+        masks = weights and self.criterion.choose(
+            weights,
             evidence_at(runner, moment, self.criterion.batches),
             ratio,
             share=min(1.0, self.scheduled(moment.t) / self.schedule.ratio),
             masked=self.own(state.masks.masked()),
         )
-        if (
-            self._inherited and not self.learning
-        ):  # its masks nest, whatever the scope or the pattern
+        if self._nests:
             masks = {
                 name: stays & (state.masks.keep[name] != 0) if name in state.masks.keep else stays
                 for name, stays in masks.items()
             }
         change = state.masks.update(masks)
+        if self._nests:
+            ratio = max(ratio, self.share_masked(state))
         if self.learning:
             self.learning.through.hold()
         state.calibration_batches = max(state.calibration_batches, self.calibration_batches)
@@ -283,11 +314,3 @@ class PruneHook(MaskHook):
         log_event(runner, layers, moment.iteration)
         line = prune_line if kind == 'prune' else refit_line
         runner.logger.info(line(moment, ratio, density, change.flips, change.iou))
-
-
-def _reaped(state: RunState, ratio: float) -> float:
-    """The ratio that the last reaping has left of the scheduled one, if that was this one."""
-    found = [event for event in state.ticket.events if event['kind'] == 'reap']
-    if found and math.isclose(found[-1]['scheduled'], ratio, abs_tol=1e-9):
-        return float(found[-1]['ratio'])
-    return ratio

@@ -62,6 +62,8 @@ class ReapHook(TicketHook):
         last = self.pruner.last_prune(runner)
         if last is None or moment.t < last or not state.ticket.masks_hold():
             return
+        if not self.pruner.taking_part(state):  # a share of nothing is not a ratio
+            return
         events = (e['kind'] for e in reversed(state.ticket.events))
         if next((kind for kind in events if kind in ('reap', *MASKING)), 'reap') == 'reap':
             return

@@ -17,7 +17,7 @@ from st_mm.ticket.validation import check_masks
 from st_mm.work_dir import read_note
 
 from .plain_checkpoint import HISTORY
-from .run_state import BEFORE, LATENT, bare_model, optim_wrapper
+from .run_state import BEFORE, LATENT, RESTING, bare_model, optim_wrapper
 
 EMA = 'ema_state_dict'
 PREFIX = 'module.'  # of the averaged model's names
@@ -52,6 +52,9 @@ def check_resumable(runner: Runner, checkpoint: Mapping[str, Any], ticket: Ticke
     _check_optimizer(runner, checkpoint)
     _check_schedulers(runner, checkpoint)
     _check_message_hub(checkpoint['message_hub'])
+    rested = checkpoint.get(RESTING, [])
+    if not isinstance(rested, list) or not all(isinstance(name, str) for name in rested):
+        refuse(f'has {type(rested).__name__} for {RESTING}, which is to be a list of names')
     if ticket is not None and ticket.masks:
         _check_masks(checkpoint, ticket)
 

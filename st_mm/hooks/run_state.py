@@ -26,6 +26,7 @@ from .event_log import log_event, log_scalars
 
 # entry of a checkpoint that only a resumed training needs
 BEFORE = 'masks_before'  # masks of the last prune, even if weights were freed later
+RESTING = 'masks_resting'  # names of the weights that took no part when it was saved
 
 
 class Moment(NamedTuple):
@@ -47,6 +48,7 @@ class RunState:
         latent (list, optional): Latent weights of the loaded checkpoint.
         before (dict, optional): Masks of its last prune.
         thresholds (dict[str, float]): Thresholds of its soft masks.
+        rested (list[str], optional): Names of the weights that took no part in it.
         masks (Masks): Masks of the training; empty without a pruning hook.
         shared (frozenset[str], optional): Names of the tensors that came with the ticket; None if
             the whole model did.
@@ -66,6 +68,7 @@ class RunState:
         self.latent: list[dict[str, Tensor]] | None = None
         self.before: dict[str, Any] | None = None
         self.thresholds: dict[str, float] = {}
+        self.rested: list[str] | None = None
         self.masks = Masks({})
         self.shared: frozenset[str] | None = None
         self.fixed: frozenset[str] = frozenset()

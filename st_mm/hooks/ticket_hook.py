@@ -22,7 +22,16 @@ from .opening import open_files
 from .plain_checkpoint import make_plain, restore
 from .recalibrate_hook import RecalibrateHook
 from .resume_check import check_resumable
-from .run_state import BEFORE, LATENT, THRESHOLDS, Moment, RunState, bare_model, follow_shapes
+from .run_state import (
+    BEFORE,
+    LATENT,
+    RESTING,
+    THRESHOLDS,
+    Moment,
+    RunState,
+    bare_model,
+    follow_shapes,
+)
 
 Partner = TypeVar('Partner', bound=Hook)
 
@@ -107,6 +116,7 @@ class TicketHook(Hook):
         state.ticket = ticket or Ticket()
         state.latent, state.before = checkpoint.get(LATENT), checkpoint.get(BEFORE)
         state.thresholds = checkpoint.get(THRESHOLDS, {})
+        state.rested = checkpoint.get(RESTING)
         if state.latent is not None:
             check_latent(state.latent, state.ticket.masks, state.thresholds)
         to_resume = is_to_resume(runner) and is_training(runner)
@@ -195,6 +205,7 @@ class TicketHook(Hook):
         state.ticket.masks = state.masks.state()
         checkpoint[LATENT] = state.masks.latent_state()
         checkpoint[BEFORE] = state.masks.before_state()
+        checkpoint[RESTING] = sorted(state.masks.resting)
         if state.masks.thresholds:
             checkpoint[THRESHOLDS] = dict(state.masks.thresholds)
         checkpoint['meta'][KEY] = state.ticket.to_meta()

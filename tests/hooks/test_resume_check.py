@@ -175,6 +175,7 @@ WRONG = {
         r"\(3,\) values of torch\.float32 under the mask of 'body\.weight', which masks \d+",
     ),
     'no_masks_before': (drop('masks_before'), 'not those of its last prune'),
+    'no_names_of_resting': (put('masks_resting', 'body'), 'has str for masks_resting'),
     'masked_and_not_zero': (fill_masked, "'body.weight' are masked, which are not zero"),
     'record_of_text': (put('meta', KEY, 'text'), 'record is a str'),
 }  # fmt: skip
