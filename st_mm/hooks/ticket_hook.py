@@ -17,6 +17,7 @@ from st_mm.units.loading import check_fit
 from st_mm.units.stock import expect_ticket
 from st_mm.work_dir import WorkDirLock
 
+from .averages import check_averages
 from .labels import differ
 from .opening import open_files
 from .plain_checkpoint import make_plain, restore
@@ -72,6 +73,8 @@ class TicketHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Check the other hooks, the work dir and the checkpoint, before anything is built."""
         self._check_neighbours(runner)
+        if is_training(runner):
+            check_averages(runner, self)
         if sharded := shards(runner):
             raise ValueError(
                 f'{type(self).__name__} does not work with {sharded}: a parameter that is split '
