@@ -1,10 +1,11 @@
-"""An average is taken of masked weights."""
+"""An average is taken of masked weights, and there is one at most."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mmengine.hooks import EMAHook
+import torch
+from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
@@ -75,3 +76,27 @@ def test_an_average_of_masked_weights_is_masked(
         total = sum(weights[name].numel() for name in ticket.masks)
         assert zeros / total == pytest.approx(0.9, abs=1e-3)
     noise_runner(hooks, 3, load_from=str(file), resume=True).train()
+
+
+@pytest.mark.parametrize('hooks', [[PRUNE], [SEARCH]], ids=['prune', 'search'])
+def test_two_averages_are_refused(hooks: list[dict], noise_runner: Callable[..., Runner]) -> None:
+    averages = [average(), average(kind='mmpretrain.EMAHook')]
+    with pytest.raises(ValueError, match=r'EMAHook and EMAHook, 2 averages .* keep one'):
+        noise_runner([*averages, *hooks]).train()
+
+
+def test_mmengine_loses_the_weights_in_training_with_two(
+    noise_runner: Callable[..., Runner], validate: dict
+) -> None:
+    """If this fails, mmengine has mended it, and two averages need not be refused."""
+    runner = noise_runner([average(), {**average(), 'momentum': 0.5}], 1, **validate)
+    seen: list[dict] = []
+
+    class Look(Hook):
+        def after_train_epoch(self, runner: Runner) -> None:
+            seen.append({n: p.clone() for n, p in runner.model.named_parameters()})
+
+    runner.register_hook(Look())
+    runner.train()
+    now = dict(runner.model.named_parameters())
+    assert not all(torch.equal(weight, now[name]) for name, weight in seen[0].items())
