@@ -7,7 +7,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from st_mm.optim import last_zero
+from st_mm.optim import last_zero, proportional
 from st_mm.search import (
     ON_THE_LINE,
     REACHED,
@@ -115,20 +115,24 @@ class WayToTarget:
 
         With the strongest pull it takes all iterations between two search steps to bring a scale of
         1 to zero, and no scale goes through zero: ``|r|`` and ``1 / steps`` times the gradient that
-        SGD makes a step of 1 of, from :class:`~st_mm.search.PenaltyGradient`.
+        SGD makes a step of 1 of, from :class:`~st_mm.search.PenaltyGradient`. An optimizer that
+        normalizes gradients needs no limit, since its learning rate is one; near zero, a limit
+        would leave less than the gradient of the task.
 
         Args:
             wrapper (OptimWrapper): It has the learning rate, and scales the gradients.
             owners (Mapping[str, UnitOwner]): The owners that take part.
             steps (int): Iterations between two search steps.
         """
+        if not proportional(wrapper.optimizer):
+            return {}
         scaler = getattr(wrapper, 'loss_scaler', None)
-        found = {}
+        found: dict[str, tuple[float | Tensor, float]] = {}
         for name, owner in owners.items():
             scale = owner.unit_bn.weight
             group = self._group_of[scale]
             if group['lr']:
-                inertia = group.get('momentum', 0) or group.get('betas', [0])[0]
+                inertia = group.get('momentum', 0)  # ASGD has none
                 whole = wrapper.scale_loss((1 - inertia) / group['lr'])
                 if scaler:
                     whole = scaler.scale(scale.new_full((), whole))

@@ -4,5 +4,12 @@ from .averages import let_averages_follow_loads
 from .ema import RampedEMA
 from .forgetting import last_zero
 from .rmsprop import RMSpropEpsInRoot
+from .steps import proportional
 
-__all__ = ['RMSpropEpsInRoot', 'RampedEMA', 'last_zero', 'let_averages_follow_loads']
+__all__ = [
+    'RMSpropEpsInRoot',
+    'RampedEMA',
+    'last_zero',
+    'let_averages_follow_loads',
+    'proportional',
+]

@@ -50,24 +50,34 @@ RAMPED = dict(type='EMAHook', ema_type='RampedEMA', momentum=1e-6, update_buffer
 CONSTANT = dict(type='EMAHook', momentum=0.1)
 
 
+SGD = dict(type='SGD', lr=0.005)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ('resource', 'share', 'average'),
+    ('resource', 'share', 'average', 'optimizer'),
     [
-        ('macs', 25, None),
-        ('macs', 25, RAMPED),
-        ('macs', 50, RAMPED),
-        ('macs', 50, CONSTANT),
-        ('macs', 75, None),
-        ('params', 80, RAMPED),
+        ('macs', 25, None, SGD),
+        ('macs', 25, RAMPED, SGD),
+        ('macs', 50, RAMPED, SGD),
+        ('macs', 50, CONSTANT, SGD),
+        ('macs', 75, None, SGD),
+        ('params', 80, RAMPED, SGD),
+        ('macs', 50, None, dict(type='AdamW', lr=0.02)),
+        ('macs', 50, None, dict(type='RMSprop', lr=0.01, alpha=0.9, momentum=0.9)),
     ],
 )
 def test_it_arrives(
-    noise_runner: Callable[..., Runner], resource: str, share: int, average: dict | None
+    noise_runner: Callable[..., Runner],
+    resource: str,
+    share: int,
+    average: dict | None,
+    optimizer: dict,
 ) -> None:
     """Also where an average has to follow: units go by their scales in both."""
     hooks = [search(target={resource: f'{share}%'}), *([average] if average else [])]
-    runner = noise_runner(hooks, epochs=EPOCHS, model=MODEL)
+    wrapper = dict(optimizer=optimizer)
+    runner = noise_runner(hooks, epochs=EPOCHS, model=MODEL, optim_wrapper=wrapper)
     limit = share / 100 * size(runner)[resource]
     runner.train()
     assert 0 <= size(runner)[resource] / limit - 1 <= 0.02
