@@ -22,7 +22,7 @@ from st_mm.search import (
 from st_mm.units import UnitOwner
 
 from .event_lines import course_line
-from .run_state import RunState, averaged_models, bare_model, optim_wrapper
+from .run_state import RunState, averaged_models, bare_model
 
 Owners = Mapping[str, UnitOwner]
 RESERVE = 0.9  # of the time that leaves the average just long enough to follow
@@ -58,11 +58,6 @@ class WayToTarget:
         last = next((e for e in reversed(events) if e['kind'] == 'search' and 'pull' in e), None)
         start = {name: last[f'start_{name}'] for name in now} if last else dict(now)
         limits = budget.limits(start)
-        self._group_of = {
-            parameter: group
-            for group in optim_wrapper(runner).optimizer.param_groups
-            for parameter in group['params']
-        }
         savings = self._savings(owners)
         most = savings.most()
         for name, limit in limits.items():
@@ -126,11 +121,13 @@ class WayToTarget:
         """
         if not proportional(wrapper.optimizer):
             return {}
+        # anew each time: a step of the search for a compiled model replaces the groups
+        groups = {p: group for group in wrapper.optimizer.param_groups for p in group['params']}
         scaler = getattr(wrapper, 'loss_scaler', None)
         found: dict[str, tuple[float | Tensor, float]] = {}
         for name, owner in owners.items():
             scale = owner.unit_bn.weight
-            group = self._group_of[scale]
+            group = groups[scale]
             if group['lr']:
                 inertia = group.get('momentum', 0)  # ASGD has none
                 whole = wrapper.scale_loss((1 - inertia) / group['lr'])

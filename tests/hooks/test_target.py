@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from st_mm.analysis.wording import describe_schedule
@@ -134,3 +135,31 @@ def test_the_record_says_where_it_went(noise_runner: Callable[..., Runner], tmp_
     assert ticket.config['SearchHook']['target'] == dict(macs='60%', params=400_000)
     said = describe_schedule(ticket.config)[1]
     assert said == 'towards MACs of 60% of those at the start and parameters of 400,000'
+
+
+@pytest.mark.slow
+def test_the_limit_knows_the_learning_rate_of_a_compiled_step(
+    noise_runner: Callable[..., Runner],
+) -> None:
+    """A search step compiles anew, and replaces the groups of the optimizer for that."""
+    seen = []
+
+    class Rates(Hook):
+        priority = 'LOWEST'  # after the hook has set the limit
+
+        def before_train_iter(self, runner: Runner, *_: object, **__: object) -> None:
+            [ours] = [hook for hook in runner.hooks if isinstance(hook, SearchHook)]
+            whole, _ = next(iter(ours.penalty.longest.values()))
+            seen.append((1 / whole, runner.optim_wrapper.param_groups[0]['lr']))
+
+    hook = search(target=dict(macs='50%'), threshold=0.9, rho=1.0, warmup=0, interval=1)
+    runner = noise_runner(
+        [hook],
+        epochs=3,
+        compile=dict(backend='eager'),
+        param_scheduler=[dict(type='ExponentialLR', gamma=0.5)],
+    )
+    runner.register_hook(Rates())
+    runner.train()
+    assert len({rate for _, rate in seen}) == 3
+    assert all(limit == pytest.approx(rate) for limit, rate in seen)
