@@ -1,6 +1,7 @@
 """What the hooks of one run share: the ticket so far, its masks, and the latest events."""
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, cast
 from weakref import WeakKeyDictionary
@@ -135,6 +136,7 @@ class RunState:
         moment: Moment,
         kind: str,
         kept: Mapping[str, float] = {},
+        /,  # a figure may have any name
         **figures: float,
     ) -> None:
         """Put an event into the record and its figures into the log, for every backend.
@@ -145,7 +147,17 @@ class RunState:
             kind (str): What happened.
             kept (Mapping[str, float]): Figures for the record alone. Defaults to none.
             **figures (float): Figures by name.
+
+        Raises:
+            ValueError: If one is NaN or infinite: then weights are, and no file can be resumed.
         """
+        for name, value in {**figures, **kept}.items():
+            if not math.isfinite(value):
+                raise ValueError(
+                    f'the training has diverged: {kind} at {moment} has a {name} of {value}, since '
+                    'weights are NaN or infinite. Go on from an earlier checkpoint with a smaller '
+                    'learning rate, or a smaller rho where the search pulls'
+                )
         self.ticket.events.append(dict(kind=kind, unit=moment.unit, t=moment.t, **figures, **kept))
         scalars = {f'{kind}/{name}': value for name, value in figures.items()}
         log_scalars(runner, scalars)

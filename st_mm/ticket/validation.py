@@ -14,11 +14,12 @@ from st_mm.tensors import check_dense
 
 MOST = 2**40  # elements of a weight, units of an owner: more is damage
 ADVICE = 'the file was edited or damaged'
+DIVERGED = 'the training had diverged, or the file was edited: take an earlier checkpoint of it'
 
 
-def refuse(what: str) -> NoReturn:
+def refuse(what: str, advice: str = ADVICE) -> NoReturn:
     """Raise the error of a record that cannot be right."""
-    raise ValueError(f'the ticket record {printable(what)}: {ADVICE}')
+    raise ValueError(f'the ticket record {printable(what)}: {advice}')
 
 
 def check_record(record: Mapping[str, Any]) -> None:
@@ -132,12 +133,11 @@ def _check_event(event: Any) -> None:
     figures = {'search': {'removed'}, 'prune': {'ratio'}}.get(event['kind'], set())
     numbers = {name: value for name, value in event.items() if name not in ('kind', 'unit')}
     for name, value in numbers.items():
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
-            refuse(f'has the event {event["kind"]} with {_word(name)} {value!r}')
+        what = f'has the event {event["kind"]} with {_word(name)} {value!r}'
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            refuse(what)
+        if not math.isfinite(value):
+            refuse(what, DIVERGED)
     if missing := figures - numbers.keys():
         refuse(f'has the event {event["kind"]} without {", ".join(missing)}')
 
@@ -185,7 +185,9 @@ def check_latent(latent: Any, masks: Mapping[str, Any], thresholds: Any = None) 
         refuse('comes with thresholds of other masks than its own')
     for name, value in thresholds.items():
         if type(value) is not float or not math.isfinite(value) or value < 0:
-            refuse(f"comes with the threshold {value!r} of the mask of '{name}'")
+            nan = type(value) is float and not math.isfinite(value)
+            what = f"comes with the threshold {value!r} of the mask of '{name}'"
+            refuse(what, DIVERGED if nan else ADVICE)
     if not isinstance(latent, list):
         refuse(f'comes with a {type(latent).__name__} for the values under its masks')
     for index, values in enumerate(latent):
@@ -202,7 +204,7 @@ def check_latent(latent: Any, masks: Mapping[str, Any], thresholds: Any = None) 
                     f"'{name}', which masks {masked}"
                 )
             if not torch.isfinite(tensor).all():
-                refuse(f"comes with NaN or infinite values under the mask of '{name}'")
+                refuse(f"comes with NaN or infinite values under the mask of '{name}'", DIVERGED)
 
 
 def check_masked(masks: Mapping[str, Any], state: Mapping[str, Tensor], where: str) -> None:
