@@ -31,6 +31,9 @@ rank. To add one, register it in a module of ``custom_imports``::
         return torch.full(owner.unit_bn.weight.shape, 4.0 * height * width)
 """
 
+# figures of a search step in log and record, beside which the cost stands by its name
+FIGURES = ('kind', 'unit', 't', 'removed', 'units', 'penalty', 'pull', 'way')
+
 
 class Cost(Protocol):
     """What the units of a model cost, and what all of it does."""
@@ -207,6 +210,11 @@ def check_cost(cost: Any) -> dict[str, Any]:
         macs=lambda: None, params=lambda: None, latency=lambda table: None
     )
     choice('cost', name, [*known, *sorted(COSTS.module_dict)])
+    if name in FIGURES or name.startswith('start_'):
+        raise ValueError(
+            f'cost must have a name of its own, but {name!r} is what a search step calls another '
+            "figure: register the function by another name, @COSTS.register_module('NAME')"
+        )
     try:
         if name in known:
             signature(known[name]).bind(**options)
