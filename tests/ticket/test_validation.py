@@ -148,10 +148,10 @@ def test_values_under_soft_masks_are_of_all_weights() -> None:
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
 def test_what_a_diverged_training_leaves_is_not_called_damage(value: float) -> None:
     event = dict(kind='search', unit='epoch', t=1, removed=0, penalty=value)
-    with pytest.raises(ValueError, match='with penalty .*: the training had diverged'):
+    with pytest.raises(ValueError, match=r'with penalty .*: the training had diverged'):
         read(dict(RECORD, events=[event]))
     masks = RECORD['masks']
-    with pytest.raises(ValueError, match='under the mask .*: the training had diverged'):
+    with pytest.raises(ValueError, match=r'under the mask .*: the training had diverged'):
         check_latent([dict(w=torch.full((2,), value))], masks)
-    with pytest.raises(ValueError, match='threshold .*: the training had diverged'):
+    with pytest.raises(ValueError, match=r'threshold .*: the training had diverged'):
         check_latent([dict(w=torch.ones(6))], masks, dict(w=value))
