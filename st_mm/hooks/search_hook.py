@@ -164,6 +164,9 @@ class SearchHook(TicketHook):
                 self.threshold,
                 totals,
             )
+            unit, done = ('epoch', runner.epoch) if self.by_epoch else ('iter', runner.iter)
+            now = Moment(unit, done, runner.iter)
+            self.way.begin(runner, now, self.interval, self.warmup, self.total(runner))
         figures = self._figures(runner, totals)
         log_scalars(runner, {f'search/{name}': value for name, value in figures.items()})
 
@@ -215,7 +218,7 @@ class SearchHook(TicketHook):
         )
         runner.logger.info(line + (self.way.line() if self.way else ''))
         if self.way and moment.t + self.interval > end:
-            self.way.arrive(runner, self._final(runner))
+            self.way.arrive(runner, self._final(runner), self.owners)
 
     def reprice(self) -> None:
         """Compute the costs anew, after units have gone."""
@@ -268,8 +271,14 @@ class SearchHook(TicketHook):
         return {name: cost.total() for name, cost in self.resources.items()}
 
     def _figures(self, runner: Runner, totals: dict[str, float]) -> dict[str, float]:
+        """Compute what the log and the record say; costs have no other name of these."""
+        names = dict.fromkeys(
+            ['macs', self.cost.name, *(self.budget.target if self.budget else [])]
+        )
+        pull = dict(pull=self.way.pull) if self.way else {}
         return dict(
             units=count_units(self.owners),
-            **{name: totals[name] for name in dict.fromkeys(['macs', self.cost.name])},
+            **{name: totals[name] for name in names},
             penalty=penalty(self.owners, self.costs, self._rho(runner)).item(),
+            **pull,
         )

@@ -2,7 +2,7 @@
 
 from .averages import let_averages_follow_loads
 from .ema import RampedEMA
-from .forgetting import last_zero
+from .forgetting import last_zero, still_there
 from .rmsprop import RMSpropEpsInRoot
 from .steps import proportional
 
@@ -12,4 +12,5 @@ __all__ = [
     'last_zero',
     'let_averages_follow_loads',
     'proportional',
+    'still_there',
 ]

@@ -6,7 +6,7 @@ from typing import Any
 import st_mm.calibration
 from st_mm.units import find_owners
 
-from .budget import ON_THE_LINE, REACHED, Budget, Course, way_left
+from .budget import ON_THE_LINE, REACHED, STRONGEST, Budget, Course, way_left
 from .costs import (
     COSTS,
     Cost,
@@ -35,6 +35,7 @@ __all__ = [
     'COSTS',
     'ON_THE_LINE',
     'REACHED',
+    'STRONGEST',
     'Budget',
     'Cost',
     'Course',

@@ -104,6 +104,8 @@ def test_resumed(
     assert_same_end(tmp_path / 'resumed' / end, whole(recipe) / end)
     happened = defaultdict(list)
     for event in load_checkpoint(whole(recipe) / end)['meta'][KEY]['events']:
+        if event['kind'] == 'target':  # noted at the start
+            continue
         happened[event['t']].append(event['kind'])
         assert event.get('removed', 1) > 0, 'a search step without effect tests nothing'
     assert happened == _events(event['unit'], 'reactivate' in RECIPES[recipe])

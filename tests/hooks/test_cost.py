@@ -12,6 +12,7 @@ from st_mm.analysis.wording import describe_schedule
 from st_mm.hooks import SearchHook
 from st_mm.hooks.run_state import bare_model
 from st_mm.search import COSTS, Curve, LatencyTable, relative_costs
+from st_mm.search.costs import FIGURES
 from st_mm.ticket import Ticket, load_checkpoint
 from st_mm.units import UnitOwner, find_owners
 
@@ -93,7 +94,8 @@ def test_the_log_says_what_stays(noise_runner: Callable[..., Runner], tmp_path: 
     assert 'MACs, 45' in log.read_text()
     assert 'target of 45 ms: +0.' in log.read_text()
     [scalars] = Path(runner.work_dir).glob('*/vis_data/events.json')
-    [line] = [json.loads(line) for line in scalars.read_text().splitlines()]
+    aim, line = [json.loads(line) for line in scalars.read_text().splitlines()]
+    assert aim == {'target/latency': 0.045, 'step': 0}
     assert 0.045 <= line['search/latency'] < 0.046
 
 
@@ -112,3 +114,41 @@ def test_what_is_refused_before_training(
     runner = noise_runner([search(cost=cost)], name='wide', model=wide)
     with pytest.raises(ValueError, match='of another network'):
         runner.train()
+
+
+def counted(owner: UnitOwner, input_size: tuple[int, int]) -> torch.Tensor:
+    return torch.ones_like(owner.unit_bn.weight)
+
+
+@pytest.mark.parametrize('name', [*FIGURES, 'start_macs'])
+def test_names_that_the_record_has_already_are_refused(name: str) -> None:
+    COSTS.register_module(name=name, module=counted)
+    try:
+        with pytest.raises(ValueError, match=f'cost must have a name of its own, but {name!r}'):
+            SearchHook(cost=name)
+    finally:
+        del COSTS.module_dict[name]
+
+
+def test_every_other_name_will_do(noise_runner: Callable[..., Runner], tmp_path: Path) -> None:
+    """All figures that a search step may have are reserved, and no others."""
+    COSTS.register_module(name='runner', module=counted)
+    try:
+        hook = search(cost='runner', target=dict(runner='90%', macs='99%'))
+        noise_runner([hook], 2).train()
+    finally:
+        del COSTS.module_dict['runner']
+    ticket = Ticket.from_meta(load_checkpoint(tmp_path / 'run' / 'epoch_2.pth')['meta'])
+    names = {n for e in ticket.events if e['kind'] == 'search' for n in e}
+    assert {n for n in names if not n.startswith('start_')} == {*FIGURES, 'macs', 'runner'}
+
+
+def test_a_resume_with_another_cost(noise_runner: Callable[..., Runner], tmp_path: Path) -> None:
+    """How much of it there was at the start is not in the record; of what is, a target goes on."""
+    noise_runner([search(target=dict(macs='60%'))], 2).train()
+    resume = dict(load_from=str(tmp_path / 'run' / 'epoch_2.pth'), resume=True)
+    hook = search(cost='squares', target=dict(squares='60%'))
+    with pytest.raises(ValueError, match='target is of squares, but the training to resume has'):
+        noise_runner([hook], 4, 'refused', **resume).train()
+    hook = search(cost='squares', target=dict(macs='60%'))
+    noise_runner([hook], 4, 'other', **resume).train()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -52,6 +53,7 @@ CONSTANT = dict(type='EMAHook', momentum=0.1)
 
 
 SGD = dict(type='SGD', lr=0.005)
+FAST = dict(optimizer=dict(type='Adam', lr=0.02))
 
 
 @pytest.mark.slow
@@ -125,7 +127,7 @@ def test_strong_pulls_do_not_swing(noise_runner: Callable[..., Runner]) -> None:
 
 
 def test_the_record_says_where_it_went(noise_runner: Callable[..., Runner], tmp_path: Path) -> None:
-    hook = search(target=dict(macs='60%', params=400_000))
+    hook = search(target=dict(macs='60%', params=400_000), warmup=0)
     runner = noise_runner([hook], epochs=2, model=MODEL)
     start = size(runner)
     runner.train()
@@ -163,3 +165,94 @@ def test_the_limit_knows_the_learning_rate_of_a_compiled_step(
     runner.train()
     assert len({rate for _, rate in seen}) == 3
     assert all(limit == pytest.approx(rate) for limit, rate in seen)
+
+
+@pytest.mark.parametrize('target', ['60%', 'absolute'])
+def test_a_resume_before_the_first_step_keeps_the_start(
+    target: str, noise_runner: Callable[..., Runner], tmp_path: Path
+) -> None:
+    """Empty units may have gone by then, so that the network of now is not that of the start."""
+    aim = size(noise_runner(name='built'))['macs'] * 0.9 if target == 'absolute' else target
+    hooks = [
+        search(interval=3, min_macs_drop=1, target=dict(macs=aim)),
+        dict(
+            type='PruneHook',
+            schedule=dict(type='OneShot', ratio=0.97, at=1),
+            calibration_batches=0,
+        ),
+        dict(type='ReapHook'),
+    ]
+    noise_runner(hooks, 6).train()
+    file = str(tmp_path / 'run' / 'epoch_2.pth')
+    events = Ticket.from_meta(load_checkpoint(file)['meta']).events
+    assert [event['kind'] for event in events] == ['target', 'prune', 'reap']
+    assert events[-1]['removed'] > 0
+    noise_runner(hooks, 6, 'again', load_from=file, resume=True).train()
+    whole, again = (load_checkpoint(tmp_path / n / 'epoch_6.pth') for n in ('run', 'again'))
+    assert again['meta']['ticket']['events'] == whole['meta']['ticket']['events']
+    for entry in ('state_dict', 'optimizer'):
+        torch.testing.assert_close(again[entry], whole[entry], rtol=0, atol=0)
+
+
+def test_another_target_on_resume_begins_another_course(
+    noise_runner: Callable[..., Runner], tmp_path: Path
+) -> None:
+    """A target that is met lets the penalty rest, which a smaller one must not take over."""
+    greedy = dict(interval=1, threshold=0.9, rho=1.0, warmup=0, min_macs_drop=1)
+    noise_runner([search(target=dict(macs='95%'), **greedy)], 4).train()
+    file = str(tmp_path / 'run' / 'epoch_4.pth')
+    runner = noise_runner(
+        [search(target=dict(macs='85%'), **greedy)], 8, 'on', load_from=file, resume=True
+    )
+    runner.train()
+    events = Ticket.from_meta(load_checkpoint(tmp_path / 'on' / 'epoch_8.pth')['meta']).events
+    aims = [event for event in events if event['kind'] == 'target']
+    assert [event['t'] for event in aims] == [0, 4]
+    assert aims[0]['start_macs'] == aims[1]['start_macs']
+    assert aims[1]['macs'] == pytest.approx(0.85 * aims[0]['start_macs'])
+    assert 0 <= events[-1]['macs'] / aims[1]['macs'] - 1 <= 0.02
+
+
+def test_a_warmup_that_leaves_no_time(noise_runner: Callable[..., Runner]) -> None:
+    hook = search(target=dict(macs='50%'), warmup=25)
+    with pytest.raises(ValueError, match=r'warmup=25 epochs, but the training has 24'):
+        noise_runner([hook], EPOCHS).train()
+
+
+def test_a_warmup_that_leaves_little_time_is_named(noise_runner: Callable[..., Runner]) -> None:
+    hook = search(target=dict(macs='50%'), warmup=4)
+    runner = noise_runner([hook], 6)
+    runner.train()
+    [log] = Path(runner.work_dir).glob('*/*.log')
+    before, after = re.findall(r'WARNING - (.*warmup=4.*)', log.read_text())
+    assert before.startswith('SearchHook may miss its target: rho is chosen from epoch 4 on')
+    assert 'It came too late: rho is chosen from epoch 4 on' in after
+
+
+def test_an_average_that_cannot_follow(noise_runner: Callable[..., Runner]) -> None:
+    """mmengine's own momentum forgets 2 % in a hundred iterations."""
+    hook = search(target=dict(macs='50%'))
+    with pytest.raises(ValueError, match=r'0\.98 .* in the average after 96 .*momentum=0\.0002'):
+        noise_runner([hook, dict(type='EMAHook')], EPOCHS).train()
+    late = dict(type='EMAHook', begin_epoch=1)  # it begins as a copy of the weights of then
+    noise_runner([hook, late], 3, 'late').train()
+
+
+def test_an_average_that_has_not_followed_is_named(noise_runner: Callable[..., Runner]) -> None:
+    average = dict(type='EMAHook', momentum=0.05)
+    hook = search(target=dict(macs='50%'), threshold=0.9, rho=1e3, warmup=0, interval=3)
+    runner = noise_runner([hook, average], 3, optim_wrapper=FAST)
+    runner.train()
+    [log] = Path(runner.work_dir).glob('*/*.log')
+    assert 'EMAHook has not followed' in log.read_text()
+
+
+def test_a_training_that_has_diverged_stops_and_says_so(
+    noise_runner: Callable[..., Runner], tmp_path: Path
+) -> None:
+    """Its files, if any, could not be resumed anyway."""
+    hook = search(target=dict(macs='50%'), interval=1, warmup=0)
+    wild = dict(optimizer=dict(type='SGD', lr=1e30))
+    with pytest.raises(ValueError, match='diverged: search at epoch 1 has a penalty of nan'):
+        noise_runner([hook], 2, optim_wrapper=wild).train()
+    assert not list((tmp_path / 'run').glob('*.pth'))

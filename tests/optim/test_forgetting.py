@@ -5,7 +5,7 @@ import torch
 from mmengine.model import ExponentialMovingAverage, MomentumAnnealingEMA, StochasticWeightAverage
 from torch import nn
 
-from st_mm.optim import RampedEMA, last_zero
+from st_mm.optim import RampedEMA, last_zero, still_there
 
 UPDATES = 120
 AVERAGES = dict(
@@ -40,7 +40,19 @@ def test_it_is_the_last_time(kind: str, share: float) -> None:
     assert left(kind, time + later) > share
 
 
+@pytest.mark.parametrize('kind', AVERAGES)
+def test_what_is_left_of_the_start(kind: str) -> None:
+    """With zeros from the first update on; mmengine's own averages begin at a copy of it."""
+    torch.manual_seed(0)
+    share = still_there(AVERAGES[kind](nn.Linear(1, 1)), UPDATES)
+    first = 0 if kind in ('ramped', 'past_its_ramp') else 1
+    taken = dict(ramped=0, past_its_ramp=0, constant=0.05, at_intervals=0.2, annealed=1)[kind]
+    assert share == pytest.approx(left(kind, first) * (1 - taken), rel=1e-4)
+
+
 def test_no_time_is_long_enough_or_nothing_is_known() -> None:
     model = nn.Linear(1, 1)
     assert last_zero(ExponentialMovingAverage(model, 1e-4), UPDATES, 0.01) == 0
     assert last_zero(StochasticWeightAverage(model), UPDATES, 0.01) == UPDATES
+    assert still_there(ExponentialMovingAverage(model, 1e-4), UPDATES) == pytest.approx(0.988, 1e-3)
+    assert still_there(StochasticWeightAverage(model), UPDATES) == 0
