@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from st_mm.hooks.event_log import EVENTS
+from st_mm.hooks.way_to_target import TARGET
 from st_mm.ticket import Ticket, load_checkpoint
+
+from .course import courses
 
 METRICS = ('mIoU', 'accuracy/top1', 'coco/AP')  # segmentation, classification, poses
 # events; each logs scalars 'KIND/...'
@@ -43,6 +46,20 @@ class Event:
     density: float | None = None
 
 
+class Size(NamedTuple):
+    """What the network costs, of a resource that the search has a target of.
+
+    Attributes:
+        name (str): The resource, such as ``'macs'``.
+        series (Series): What the network costs.
+        target (float): What it should.
+    """
+
+    name: str
+    series: Series
+    target: float
+
+
 class Record(NamedTuple):
     """What the newest checkpoint of a training says.
 
@@ -70,6 +87,7 @@ class Curves:
         density (Series): Share of prunable weights that are not masked.
         units (Series): Search units alive.
         events (tuple[Event, ...]): Events in the order of time.
+        sizes (tuple[Size, ...]): What the search has a target of; none without a target.
     """
 
     name: str
@@ -80,6 +98,7 @@ class Curves:
     density: Series
     units: Series
     events: tuple[Event, ...]
+    sizes: tuple[Size, ...] = ()
 
 
 def read_curves(path: str | Path) -> Curves:
@@ -172,6 +191,7 @@ def build_curves(name: str, runs: Iterable[list[Line]], record: Record | None = 
         density=_density(train, events, per_epoch),
         units=_series(everything, 'search/units', per_epoch),
         events=tuple(events),
+        sizes=tuple(_sizes(everything, record, per_epoch)),
     )
 
 
@@ -238,6 +258,22 @@ def _series(lines: Iterable[Line], key: str, per_epoch: float) -> Series:
     return Series(tuple(points), tuple(points.values()))
 
 
+def _sizes(lines: list[Line], record: Record | None, per_epoch: float) -> Iterator[Size]:
+    """Find the targets, the last of each, in the log or in the record, and the way to them."""
+    ticket = record.ticket if record is not None else None
+    targets = {course.name: course.target for course in (courses(ticket) if ticket else [])}
+    for line in lines:
+        targets |= {
+            name.partition('/')[2]: value
+            for name, value in line.items()
+            if name.startswith(f'{TARGET}/')
+        }
+    for name, target in targets.items():
+        series = _series(lines, f'search/{name}', per_epoch)
+        if series.x:
+            yield Size(name, series, target)
+
+
 def _density(train: list[Line], events: list[Event], per_epoch: float) -> Series:
     """Follow the density from its start over each event that changes it.
 
@@ -257,6 +293,8 @@ def _events(
     if record is not None and record.ticket is not None:
         done = record.iteration
         for event in record.ticket.events:
+            if event['kind'] not in KINDS:
+                continue  # a target: not an event in the plot
             x = float(event['t'])
             if event['unit'] == 'epoch' and not by_epoch:
                 x *= record.iteration / record.epoch

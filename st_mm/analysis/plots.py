@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from st_mm.files import write_atomically
+from st_mm.hooks.event_lines import LABELS
 
 from .curves import Curves, Series
 
@@ -25,7 +26,7 @@ EVENTS = dict(
     reap=('reap', RED, 'X'),
 )
 # of the curves: none of those, since lines of the events run through their panels
-LOSS, SCORE, DENSITY, UNITS = '#56B4E9', '#E69F00', '#8C564B', '#7F7F7F'
+LOSS, SCORE, DENSITY, UNITS, SIZE = '#56B4E9', '#E69F00', '#8C564B', '#7F7F7F', '#5E4FA2'
 METRIC_NAMES = {
     'mIoU': 'mIoU [%]',
     'accuracy/top1': 'top-1 accuracy [%]',
@@ -35,9 +36,10 @@ DPI = 150
 
 
 def plot_training(curves: Curves) -> Figure:
-    """Draw loss, score, density and units over one time axis, events marked.
+    """Draw loss, score, density, units and sizes over one time axis, events marked.
 
-    Quantities that were not logged have no panel.
+    Quantities that were not logged have no panel. Sizes are those that the search has a target of,
+    which is a dashed line.
 
     Args:
         curves (Curves): What was logged.
@@ -55,6 +57,9 @@ def plot_training(curves: Curves) -> Figure:
     ):
         if series.x:
             panels.append((name, series, colour, True))
+    for size in curves.sizes:
+        panels.append((_label(size.name), size.series, SIZE, True))
+    targets = {_label(size.name): size.target for size in curves.sizes}
     kinds = [kind for kind in EVENTS if any(event.kind == kind for event in curves.events)]
     heights = [0.26 * len(kinds)] * bool(kinds) + [1.7] * len(panels)
     figure = Figure(figsize=(8, sum(heights) + 1.1), layout='constrained')
@@ -68,6 +73,8 @@ def plot_training(curves: Curves) -> Figure:
         axes = axes[1:]
     for axis, (name, series, colour, steps) in zip(axes, panels, strict=True):
         _draw_panel(axis, name, series, colour, steps, end=_end(curves))
+        if name in targets:
+            _draw_target(axis, targets[name])
         for event in curves.events:
             if event.taken:
                 colour = EVENTS[event.kind][1]
@@ -127,6 +134,17 @@ def _draw_panel(axis: Any, name: str, series: Series, colour: str, steps: bool, 
     axis.grid(axis='y', color='0.9', linewidth=0.6)
     axis.set_axisbelow(True)
     axis.yaxis.set_major_formatter(lambda value, _: f'{value:,.10g}')
+
+
+def _label(name: str) -> str:
+    return 'latency [s]' if name == 'latency' else LABELS.get(name, name)
+
+
+def _draw_target(axis: Any, target: float) -> None:
+    axis.axhline(target, color='0.3', linewidth=1, linestyle='--')
+    axis.annotate(
+        'target', (0, target), (4, 2), textcoords='offset points', fontsize=8, color='0.3'
+    )
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:

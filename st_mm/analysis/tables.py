@@ -13,6 +13,7 @@ from st_mm.ticket import Ticket
 
 from .checkpoints import Facts
 from .compare import Comparison, Overlap
+from .course import courses
 from .numbers import scaled
 from .report import BlockRow, Cost, LayerRow, TicketReport, Totals
 from .wording import describe_events, describe_schedule
@@ -46,6 +47,7 @@ def header(facts: Facts, ticket: Ticket | None) -> RenderableType:
         lines.append(('ticket', 'no record: neither searched nor pruned by st_mm'))
     else:
         lines += [('schedule', line) for line in describe_schedule(ticket.config)]
+        lines += [('course', str(course)) for course in courses(ticket)]
         lines.append(('events', describe_events(ticket.events)))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style='bold')

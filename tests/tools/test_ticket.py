@@ -112,7 +112,11 @@ def ticket() -> dict:
     record.masks = masks.state()
     hook = ProgressivePruneHook(ratio=0.5, interval=1, step=0.5)
     record.config = dict(ProgressivePruneHook=hook.config())
-    record.events = [dict(kind='prune', unit='epoch', t=1, ratio=0.5, density=0.5)]
+    record.events = [
+        dict(kind='target', unit='epoch', t=0, macs=500, start_macs=1000),
+        dict(kind='prune', unit='epoch', t=1, ratio=0.5, density=0.5),
+        dict(kind='search', unit='epoch', t=2, removed=0, macs=640),
+    ]
     meta = dict(
         cfg=config.pretty_text,
         epoch=2,
@@ -135,6 +139,7 @@ def test_show_a_ticket(ticket, tmp_path):
         'training checkpoint', 'tiny\n', 'BaseSegDataset, data/x/, 3 classes',
         '2 epochs, 20 iterations', 'prune every epoch: 50% more; by magnitude',
         '1 prune (the last at epoch 1, to 50%)', 'EncoderDecoder at 3x32x64',
+        '1,000 MACs at the start, target 500; 640 at epoch 2, +28.0 %: not reached',
         'density 0.5', 'published approximation', 'neck.block.depthwise.k3', '1 of them dead',
     ):  # fmt: skip
         assert part in out, part
@@ -144,6 +149,9 @@ def test_show_a_ticket(ticket, tmp_path):
     assert blocks['neck.block']['units']['k3'] == dict(alive=0, total=12)
     assert [name for name, block in blocks.items() if block['dead']] == [DEAD_BLOCK]
     assert plain['facts']['config'] == 'tiny'
+    [course] = plain['course']
+    assert (course['name'], course['target'], course['now']) == ('macs', 500, 640)
+    assert (course['excess'], course['reached']) == (pytest.approx(0.28), False)
     assert plain['totals']['weights']['density'] == pytest.approx(0.5, abs=1e-3)
 
 

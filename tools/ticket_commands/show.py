@@ -7,6 +7,7 @@ from rich.console import Console
 
 from st_mm.analysis import tables
 from st_mm.analysis.checkpoints import find_input_shape, open_checkpoint
+from st_mm.analysis.course import courses
 from st_mm.analysis.report import report
 from st_mm.analysis.transfers import preview
 from st_mm.command_line import add_config, checkpoint
@@ -95,4 +96,6 @@ def show(options: argparse.Namespace, console: Console) -> None:
         figures = dict(facts=vars(opened.facts), **found.to_dict())
         if after is not None:
             figures['merged_density'] = after
+        if course := courses(opened.ticket) if opened.ticket else []:
+            figures['course'] = [dict(vars(c), excess=c.excess, reached=c.reached) for c in course]
         save_json(figures, options.json)
