@@ -102,7 +102,7 @@ class TicketHook(Hook):
                 )
         if self.priority != self.place:
             raise ValueError(
-                f'{name} works at priority {self.place}, before EMAHook and in an order with the '
+                f'{name} works at priority {self.place}, in an order with EMAHook and the '
                 f'others, but the config says {self.priority!r}: drop priority from it'
             )
 
