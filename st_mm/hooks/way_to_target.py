@@ -280,8 +280,9 @@ def _check_averages(runner: Runner, scale: float, threshold: float) -> None:
                 'SearchHook cannot reach its target with this EMAHook: scales that have to go are '
                 f'up to {scale:.3g}, and even if they were zero from the first iteration, '
                 f'{left:.2g} of that would be left in the average after {runner.max_iters} '
-                f'({type(average).__name__}, momentum={average.momentum:g}), while those of at '
-                f'most threshold={threshold:g} go: raise momentum, train longer, or drop EMAHook'
+                f'iterations ({type(average).__name__}, momentum={average.momentum:g}), while '
+                f'those of at most threshold={threshold:g} go: raise momentum, train longer, or '
+                'drop EMAHook'
             )
 
 
