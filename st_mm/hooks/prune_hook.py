@@ -117,8 +117,7 @@ class PruneHook(MaskHook):
         else:
             warn_of_best(runner, self.last_prune(runner), self.by_epoch)
         weights = self.own(state.masks.known)
-        now = runner.epoch if self.by_epoch else runner.iter
-        moment = Moment('epoch' if self.by_epoch else 'iter', now, runner.iter)
+        moment = self.now(runner)
         self.criterion.rehearse(evidence_at(runner, moment, 1), weights, self.schedule.ratio)
         if resumed(runner):
             state.masks.load(self.own(state.ticket.masks), state.latent, state.before)

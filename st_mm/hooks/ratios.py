@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from .run_state import RunState
+from st_mm.ticket.record import MASKING
 
-HOLDING = ('inherit', 'prune', 'refit')  # events after which masks hold, until some are freed
+from .run_state import RunState
 
 
 def share_masked(weights: Mapping[str, Tensor], keep: Mapping[str, Tensor]) -> float:
@@ -35,7 +35,7 @@ def inherited_ratio(state: RunState) -> float | None:
 def any_freed(state: RunState) -> bool:
     """Whether masked weights have been freed since the last prune."""
     events = (event['kind'] for event in reversed(state.ticket.events))
-    return next((kind for kind in events if kind in (*HOLDING, 'reactivate')), '') == 'reactivate'
+    return next((kind for kind in events if kind in ('inherit', *MASKING)), '') == 'reactivate'
 
 
 def reaped(state: RunState, ratio: float) -> float:

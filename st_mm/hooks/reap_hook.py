@@ -8,6 +8,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from st_mm.search import count_units, settle, settled_units
+from st_mm.ticket.record import MASKING
 from st_mm.trainable import training_names, unit_parameters
 from st_mm.units import UnitOwner, find_owners
 
@@ -17,8 +18,6 @@ from .prune_hook import PruneHook
 from .run_state import Moment, RunState, averaged_models, bare_model, moved
 from .search_hook import SearchHook
 from .ticket_hook import TicketHook, partner
-
-MASKING = ('prune', 'refit', 'reactivate')
 
 
 @HOOKS.register_module()

@@ -164,9 +164,8 @@ class SearchHook(TicketHook):
                 self.threshold,
                 totals,
             )
-            unit, done = ('epoch', runner.epoch) if self.by_epoch else ('iter', runner.iter)
-            now = Moment(unit, done, runner.iter)
-            self.way.begin(runner, now, self.interval, self.warmup, self.total(runner))
+            now, end = self.now(runner), self.total(runner)
+            self.way.begin(runner, now, self.interval, self.warmup, end)
         figures = self._figures(runner, totals)
         log_scalars(runner, {f'search/{name}': value for name, value in figures.items()})
 

@@ -218,6 +218,11 @@ class TicketHook(Hook):
         """Leave the work dir to others."""
         WorkDirLock.release(runner.work_dir)
 
+    def now(self, runner: Runner) -> Moment:
+        """Return the moment before the next step: what is done, in the hook's unit of time."""
+        unit, done = ('epoch', runner.epoch) if self.by_epoch else ('iter', runner.iter)
+        return Moment(unit, done, runner.iter)
+
     def total(self, runner: Runner) -> int:
         """Return the length of the training, in the hook's unit of time."""
         length: int = runner.max_epochs if self.by_epoch else runner.max_iters

@@ -18,6 +18,7 @@ KEY = 'ticket'  # where the record lives in the meta of a checkpoint
 RECORD = 'ticket_record'  # attribute of a module that was initialized as a ticket
 LATENT = 'latent_weights'  # entry of a checkpoint: values of the masked weights, live and EMA
 THRESHOLDS = 'soft_thresholds'  # of soft masks; the live model's latent values are of all weights
+MASKING = ('prune', 'refit', 'reactivate')  # events after which masks hold, or do not any more
 LIBRARIES = ('torch', 'mmengine', 'mmcv', 'mmsegmentation', 'mmpose', 'mmpretrain')
 
 Units = dict[str, dict[str, list[int]]]
@@ -146,7 +147,7 @@ class Ticket:
     def masks_hold(self) -> bool:
         """Whether the masks of a prune hold: there was one, and none has been freed since."""
         kinds = [event.get('kind') for event in self.events]
-        masking = [kind for kind in kinds if kind in ('prune', 'refit', 'reactivate')]
+        masking = [kind for kind in kinds if kind in MASKING]
         return bool(masking) and masking[-1] != 'reactivate'
 
     def check_zeros(self, state: Mapping[str, Tensor], where: str = 'the weights') -> None:
