@@ -7,7 +7,7 @@ STEP = re.compile(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\](?:.*?\bloss: ([
 SCORES = re.compile(r'Epoch\(val\)\s+\[(\d+)\]\[\s*\d+/\d+\]\s*(.*)')
 SCORE = re.compile(r'(\S.*): (-?[\d.]+|nan)')
 GAP = re.compile(r'\s{2,}')  # between the metrics of a line; their names may have single spaces
-EVENT = re.compile(r'INFO - ((?:search|prune|reactivate|masks fitted again) at .*)')
+EVENT = re.compile(r'INFO - ((?:search|prune|reactivate|reap|masks fitted again) at .*)')
 TIMES = ('data_time', 'time')  # mmengine lists them among the metrics
 
 

@@ -1,8 +1,9 @@
 """What the log says of an event, a line each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 LABELS = dict(macs='MACs', params='parameters')
+NAMED = 3  # weights of a line at most; density/NAME in the log has all
 
 
 def search_line(
@@ -66,14 +67,33 @@ def course_line(excess: float, pull: float, limits: Mapping[str, float]) -> str:
     return f'{there}, the penalty rests' if not pull else f'{there}, rho times {pull:.3g}'
 
 
-def prune_line(when: object, ratio: float, density: float, flips: int, iou: float) -> str:
-    """Say what a prune did; the ratio is the share of weights to mask, the density what is left."""
-    return f'prune at {when} {_masks(ratio, density, flips, iou)}'
+def prune_line(
+    when: object, ratio: float, density: float, flips: int, iou: float, closed: Sequence[str] = ()
+) -> str:
+    """Say what a prune did.
+
+    Args:
+        when (object): When, such as ``epoch 2``.
+        ratio (float): Share of weights to mask.
+        density (float): Share that is left.
+        flips (int): Masks that have changed.
+        iou (float): Of the weights kept before and now.
+        closed (Sequence[str]): Names of the weights that it has masked whole. Defaults to none.
+
+    Returns:
+        str: One line.
+    """
+    return f'prune at {when} {_masks(ratio, density, flips, iou, closed)}'
 
 
-def refit_line(when: object, ratio: float, density: float, flips: int, iou: float) -> str:
-    """Say what fitting the masks again did, after units went or weights began to train."""
-    return f'masks fitted again at {when} {_masks(ratio, density, flips, iou)}'
+def refit_line(
+    when: object, ratio: float, density: float, flips: int, iou: float, closed: Sequence[str] = ()
+) -> str:
+    """Say what fitting the masks again did, after units went or weights began to train.
+
+    Args and return value are those of :func:`prune_line`.
+    """
+    return f'masks fitted again at {when} {_masks(ratio, density, flips, iou, closed)}'
 
 
 def reactivate_line(when: object, freed: int, density: float) -> str:
@@ -91,9 +111,13 @@ def reap_line(when: object, removed: int, units: int, ratio: float) -> str:
     )
 
 
-def _masks(ratio: float, density: float, flips: int, iou: float) -> str:
+def _masks(ratio: float, density: float, flips: int, iou: float, closed: Sequence[str]) -> str:
     changed = f'{counted(flips, "mask")} changed' if flips else 'no mask changed'
-    return f'to a ratio of {ratio:g}: density {density:.4f}, {changed} (IoU {iou:.3f})'
+    line = f'to a ratio of {ratio:g}: density {density:.4f}, {changed} (IoU {iou:.3f})'
+    if not closed:
+        return line
+    others = f' and {len(closed) - NAMED} more' if len(closed) > NAMED else ''
+    return f'{line}; masked whole now: {", ".join(closed[:NAMED])}{others}'
 
 
 def counted(number: int, noun: str) -> str:

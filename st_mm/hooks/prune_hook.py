@@ -308,8 +308,10 @@ class PruneHook(MaskHook):
         state.calibration_batches = max(state.calibration_batches, self.calibration_batches)
         density = state.masks.density()
         log_scalars(runner, {'prune/density': density})  # of a refit too: one curve of the density
-        state.note(runner, moment, kind, ratio=ratio, density=density, **change._asdict())
+        state.note(
+            runner, moment, kind, ratio=ratio, density=density, flips=change.flips, iou=change.iou
+        )
         layers = {f'density/{name}': each for name, each in state.masks.densities().items()}
         log_event(runner, layers, moment.iteration)
         line = prune_line if kind == 'prune' else refit_line
-        runner.logger.info(line(moment, ratio, density, change.flips, change.iou))
+        runner.logger.info(line(moment, ratio, density, *change))

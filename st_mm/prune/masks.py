@@ -33,10 +33,13 @@ class Change(NamedTuple):
     Attributes:
         flips (int): Number of weights that are masked in one round and not in the other.
         iou (float): Share kept in both rounds among those kept in either; 1 if none is kept.
+        closed (tuple[str, ...]): Names of the weights of which something was kept in the round
+            before, and nothing is in this one. Defaults to none.
     """
 
     flips: int
     iou: float
+    closed: tuple[str, ...] = ()
 
 
 class Masks:
@@ -141,11 +144,14 @@ class Masks:
 
     def _change(self, masks: Mapping[str, Tensor]) -> Change:
         both = either = 0
+        closed = []
         for name, stays in masks.items():
             before = self.before.get(name, torch.ones_like(stays))
             both += int((stays & before).sum())
             either += int((stays | before).sum())
-        return Change(flips=either - both, iou=both / either if either else 1.0)
+            if before.any() and not stays.any():
+                closed.append(name)
+        return Change(either - both, both / either if either else 1.0, tuple(closed))
 
     @torch.no_grad()
     def free(

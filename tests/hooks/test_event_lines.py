@@ -3,7 +3,13 @@
 import pytest
 
 from st_mm.analysis.log import Event, read_line
-from st_mm.hooks.event_lines import prune_line, reactivate_line, refit_line, search_line
+from st_mm.hooks.event_lines import (
+    prune_line,
+    reactivate_line,
+    reap_line,
+    refit_line,
+    search_line,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +29,21 @@ from st_mm.hooks.event_lines import prune_line, reactivate_line, refit_line, sea
         (
             prune_line('iter 200', 0.1, 0.900002, 24_759, 0.9),
             'prune at iter 200 to a ratio of 0.1: density 0.9000, 24,759 masks changed (IoU 0.900)',
+        ),
+        (
+            prune_line('iter 8', 0.8, 0.2, 1, 0.9, ['stem.weight']),
+            'prune at iter 8 to a ratio of 0.8: density 0.2000, 1 mask changed (IoU 0.900); masked '
+            'whole now: stem.weight',
+        ),
+        (
+            refit_line('iter 8', 0.8, 0.2, 1, 0.9, list('abcde')),
+            'masks fitted again at iter 8 to a ratio of 0.8: density 0.2000, 1 mask changed '
+            '(IoU 0.900); masked whole now: a, b, c and 2 more',
+        ),
+        (
+            reap_line('epoch 9', 2, 40, 0.875),
+            'reap at epoch 9: 2 empty units of 40 removed, 0.8750 of the weights that stay are '
+            'masked',
         ),
         (
             refit_line('epoch 26', 0.9, 0.1, 0, 1.0),

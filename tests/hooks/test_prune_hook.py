@@ -1,5 +1,6 @@
 """Every criterion, schedule, scope and pattern as a line of config, on a real run."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,10 +23,16 @@ def train(tiny_config: Callable[..., Config], tmp_path: Path) -> Callable[..., R
         name: str = 'run',
         hooks: tuple = (),
         resume: bool = False,
+        log_level: str = 'WARNING',
         **arguments: object,
     ) -> Runner:
         config = tiny_config(
-            tmp_path / name, search=None, prune=None, reactivate=None, resume=resume
+            tmp_path / name,
+            search=None,
+            prune=None,
+            reactivate=None,
+            resume=resume,
+            log_level=log_level,
         )
         arguments.setdefault('schedule', dict(type='OneShot', ratio=0.5, at=1))
         arguments.setdefault('calibration_batches', 1)
@@ -120,6 +127,20 @@ def test_rules(train) -> None:
             assert int((keep == 0).sum()) == int(0.25 * keep.numel())
         else:
             assert (keep.flatten(1).sum(1) >= 1).all(), name
+
+
+def test_weights_that_are_masked_whole_are_named(train) -> None:
+    """By the prune that does it, and by no later one."""
+    schedule = dict(type='Cubic', ratio=0.99, begin=0, end=2)
+    runner = train(schedule=schedule, scope='sigma', log_level='INFO')
+    densities = RunState.of(runner).masks.densities()
+    whole = {name for name, share in densities.items() if not share}
+    assert whole
+    [log] = Path(runner.work_dir).glob('*/*.log')
+    ends = re.findall(r'; masked whole now: (.*?)(?: and (\d+) more)?\n', log.read_text())
+    named = [name for names, _ in ends for name in names.split(', ')]
+    assert set(named) <= whole
+    assert len(named) + sum(int(more or 0) for _, more in ends) == len(whole)
 
 
 def test_pruning_before_the_first_step(train, tmp_path: Path) -> None:

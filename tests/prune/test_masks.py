@@ -268,7 +268,7 @@ def test_change() -> None:
     second = masks.update(dict(w0=torch.tensor([True, False, False, True]), w1=empty))
     assert second == Change(flips=3, iou=1 / 4)
     assert masks.update(dict(w1=empty)) == Change(0, 1)
-    assert masks.update(dict(w0=torch.zeros(4).bool())) == Change(2, 0)
+    assert masks.update(dict(w0=torch.zeros(4).bool())) == Change(2, 0, ('w0',))
     assert masks.update(dict(w0=torch.zeros(4).bool())) == Change(0, 1)  # nothing is left at all
 
 
