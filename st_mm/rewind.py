@@ -12,6 +12,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
 from .arguments import names
+from .hub import weights_or_path
 from .search.shrink import shrink
 from .ticket import LATENT, RECORD, THRESHOLDS, Ticket, Units, load_checkpoint, plain_state
 from .ticket.validation import check_latent
@@ -94,7 +95,7 @@ class TicketInit:
     ``Pretrained`` are.
 
     Args:
-        checkpoint (str): The ticket.
+        checkpoint (str): The ticket, as a file or as ``st_mm://NAME.pth``.
         weights (str): ``'trained'`` for the ticket's own, ``'random'`` for fresh ones, or a
             checkpoint of the run that drew it, as in :func:`rewind`. Fresh ones are drawn again
             after the model is built, from other numbers than the seed of the run gives: where both
@@ -106,7 +107,8 @@ class TicketInit:
             Defaults to none.
 
     Raises:
-        ValueError: If the ticket does not fit; see :func:`~st_mm.transfer.match`.
+        ValueError: If the ticket does not fit, see :func:`~st_mm.transfer.match`; or if no weights
+            of its name ship with st_mm.
     """
 
     def __init__(
@@ -188,10 +190,10 @@ def _initialize_children(module: nn.Module) -> None:
 
 
 def _path(name: str, value: Any) -> str:
-    """Check a path, or a word in its place."""
+    """Check a path, or a word in its place, and find what ships with st_mm."""
     if not (isinstance(value, str | Path) and str(value)):
         raise ValueError(f'{name} must be the path of a checkpoint, got {value!r}')
-    return str(value)
+    return weights_or_path(str(value))
 
 
 def _initialized_by_it_alone(module: nn.Module) -> bool:

@@ -17,6 +17,7 @@ from st_mm.hub import (
     weights_or_path,
     weights_path,
 )
+from st_mm.rewind import TicketInit
 from st_mm.ticket import load_checkpoint
 
 SHIPPED = [model for model in models().values() if model.weights]
@@ -63,6 +64,21 @@ def test_mmengine_loads_what_ships(model: Model) -> None:
     expected = load_checkpoint(model.weights)['state_dict']
     assert loaded['state_dict'].keys() == expected.keys()
     assert all(torch.equal(loaded['state_dict'][name], expected[name]) for name in expected)
+
+
+@every_shipped
+@pytest.mark.parametrize('text', ['st_mm://{}.pth', '{}'])
+def test_a_network_begins_as_a_ticket_that_ships(model: Model, text: str) -> None:
+    ours, theirs = (opened(model).supernet for _ in range(2))
+    TicketInit(str(model.weights))(ours)
+    TicketInit(text.format(model.name))(theirs)
+    expected = ours.state_dict()
+    assert all(torch.equal(tensor, expected[n]) for n, tensor in theirs.state_dict().items())
+
+
+def test_a_ticket_that_does_not_ship_is_an_error_where_it_is_named() -> None:
+    with pytest.raises(ValueError, match=f'no weights of {WITHOUT} ship with st_mm'):
+        TicketInit(f'st_mm://{WITHOUT}.pth')
 
 
 def opened(model: Model) -> Opened:
