@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from . import trace_ops, trace_values  # noqa: F401  # the latter registers its handlers
+from . import trace_arithmetic, trace_moves, trace_ops, trace_sizes  # noqa: F401  # have handlers
 from .execute import execute
 from .graph import Graph, Node, size_of
 from .sizes import Rule, Size, apply, fixed, scaled
@@ -129,7 +129,7 @@ class Recorder(TorchFunctionMode):
         if handler is None:
             raise TraceError(
                 f"{self.layer}: the graph has no node for the function '{name}'. Take the layer "
-                'out of the network, or add a handler to st_mm/deploy/trace_values.py'
+                'out of the network, or add a handler to st_mm/deploy/trace_*.py'
             )
         try:
             handler(self, result, *args, **kwargs)
