@@ -220,7 +220,7 @@ def _facts(model: nn.Module) -> dict[str, Any]:
         given = normalization(before)
         swapped = given.pop('channel_order') == 'rgb'
         found['order of channels'] = 'swapped' if swapped else 'as it is read'
-        found |= {f'{name} of the pictures': value for name, value in given.items()}
+        found |= {f'{name} of the pictures': given.get(name, 'none') for name in ('mean', 'std')}
     for name in ('num_classes', 'out_channels'):
         if isinstance(value := getattr(head, name, None), int):
             found['number of classes' if name == 'num_classes' else 'number of outputs'] = value

@@ -146,6 +146,11 @@ SIMCC = dict(
         ('mmseg', dict(type='FCNHead', num_classes=2, loss_decode=[SIGMOID] * 2), 'binary'),
         ('mmpose', dict(type='HeatmapHead', **MAPS), 'mse'),
         ('mmpose', dict(type='RLEHead', **POINTS), 'a RLEHead gives neither'),
+        (
+            'mmpose',
+            dict(type='DSNTHead', in_featuremap_size=(2, 2), **POINTS),
+            'a DSNTHead gives neither',
+        ),
         ('mmpose', dict(type='SimCCHead', **SIMCC), 'a SimCCHead gives neither'),
     ],
 )
@@ -410,6 +415,7 @@ def test_a_run_without_an_average(trained: Callable) -> None:
     [
         ({'model.head.num_classes': 5}, 'number of classes is 5, that of the model 3'),
         ({'model.data_preprocessor.mean': [0.0] * 3}, 'mean of the pictures'),
+        ({'model.data_preprocessor.mean': None}, 'mean of the pictures is none, .* 127.0'),
         ({'model.data_preprocessor.to_rgb': True}, 'order of channels is swapped'),
     ],
 )
@@ -419,6 +425,21 @@ def test_a_teacher_of_something_else(
     with pytest.raises(ValueError, match=message):
         trained('run', [dict(type='DistillHook', **teacher_files(**changes))])
     assert not list((tmp_path / 'run').glob('*.pth'))
+
+
+@pytest.mark.parametrize('loss', [None, 'mse'])
+def test_coordinates_are_refused(
+    trained: Callable, teacher_files: Callable, tmp_path: Path, loss: str | None
+) -> None:
+    regression = {
+        **MODELS_OF_THREE['mmpose'],
+        'neck': dict(type='GlobalAveragePooling'),
+        'head': dict(type='RLEHead', in_channels=1280, num_joints=17, loss=dict(type='RLELoss')),
+    }
+    with DefaultScope.overwrite_default_scope('mmpose'):
+        model = MODELS.build(ConfigDict(regression))
+    with pytest.raises(ValueError, match='compares classes or heatmaps, and a RLEHead gives'):
+        trained('run', [AVERAGE, dict(type='DistillHook', teacher='ema', loss=loss)], model=model)
 
 
 def test_bad_files(trained: Callable, teacher_files: Callable, tmp_path: Path) -> None:

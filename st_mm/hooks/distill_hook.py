@@ -87,7 +87,8 @@ class DistillHook(Hook):
                 self.teacher = Teacher(build(self.config, self.checkpoint))
             self.teacher.check(model)
             self.teacher.model.to(next(model.parameters()).device)
-        self.loss = self.loss or loss_of(model)
+        fitting = loss_of(model)  # an error for what cannot be compared, whatever the config says
+        self.loss = self.loss or fitting
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Take the average, of which EMAHook may have made another one since."""

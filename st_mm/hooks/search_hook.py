@@ -56,14 +56,15 @@ class SearchHook(TicketHook):
             COCO). Defaults to 1.4e-4.
         warmup (int): Epochs (or iterations) during which rho rises. Defaults to 25.
         threshold (float): Largest importance at which a unit is dead. Defaults to 1e-3.
-        min_macs_drop (float): A step that saves fewer MACs is skipped. Defaults to 1e6.
+        min_macs_drop (float): A step that saves fewer MACs is skipped, unless it meets the target
+            or is the last on the way to one. Defaults to 1e6.
         input_shape (Sequence[int]): (channels, height, width) at which MACs are counted.
             Defaults to (3, 512, 1024).
         calibration_batches (int): Batches over which BN is recalibrated after a step; 0 for not
             at all. Defaults to 10.
         target (Mapping[str, float | str], optional): Size to go to, ``dict(macs=1e9)`` or
-            ``dict(macs='35%')`` of the first network, with ``params`` and the cost as further
-            resources; rho is then scaled on the way. Defaults to None.
+            ``dict(macs='35%')`` of the network that the training begins with, with ``params`` and
+            the cost as further resources; rho is then scaled on the way. Defaults to None.
         cost (str | Mapping): What a unit costs: ``'macs'``, ``'params'``,
             ``dict(type='latency', table='FILE.json')`` as ``tools/benchmarks/unit_latency.py``
             measures it, or a function of :data:`~st_mm.search.COSTS`. Defaults to ``'macs'``.
@@ -190,8 +191,9 @@ class SearchHook(TicketHook):
         if moment.t % self.interval:
             return
         self._follow(runner)
-        dead = self._dead(runner, last=moment.t == self.total(runner))
-        dead, saved, least = self._chosen(runner, dead)
+        end = self.total(runner)
+        last = moment.t + self.interval > end
+        dead, saved, least = self._chosen(self._dead(runner, moment.t == end), last)
         count = sum(int(mask.sum()) for mask in dead.values())
         state = RunState.of(runner)
         taken = count > 0 and saved >= least
@@ -199,7 +201,7 @@ class SearchHook(TicketHook):
             state.shrink(runner, dead, moment)
             self.reprice()
             state.calibration_batches = max(state.calibration_batches, self.calibration_batches)
-        totals, end = self._totals(), self.total(runner)
+        totals = self._totals()
         if self.way:
             self.way.advance(self.owners, totals, moment.t, self.interval, self.warmup, end)
         figures = self._figures(runner, totals)
@@ -216,7 +218,7 @@ class SearchHook(TicketHook):
             None if name == 'macs' else (name, figures[name]),
         )
         runner.logger.info(line + (self.way.line() if self.way else ''))
-        if self.way and moment.t + self.interval > end:
+        if self.way and last:
             self.way.arrive(runner, self._final(runner), self.owners)
 
     def reprice(self) -> None:
@@ -224,9 +226,9 @@ class SearchHook(TicketHook):
         self.costs = relative_costs(self.cost, self.owners)
         self.penalty.update(self.costs)
 
-    def _dead(self, runner: Runner, last: bool) -> dict[str, Tensor]:
+    def _dead(self, runner: Runner, ends: bool) -> dict[str, Tensor]:
         """Mark the units dead in live weights and EMA; at the end of training, in the EMA."""
-        if last:
+        if ends:
             return dead_units(self._final(runner), self.threshold)
         averages = [find_owners(ema.module) for ema in averaged_models(runner)]
         return dead_units(self.owners, self.threshold, *averages)
@@ -245,13 +247,16 @@ class SearchHook(TicketHook):
             self.reprice()
 
     def _chosen(
-        self, runner: Runner, dead: dict[str, Tensor]
+        self, dead: dict[str, Tensor], last: bool
     ) -> tuple[dict[str, Tensor], float, float]:
-        """Choose which dead units go, their MACs, and how many MACs make a step worth it."""
+        """Choose which dead units go, their MACs, and how many MACs make a step worth it.
+
+        On the way to a target any do, if this step meets it or is the last one.
+        """
         if self.way:
             dead = self.way.allowed(self.owners, dead)
         saved = saved_macs(self.owners, dead, self.sizes)
-        return dead, saved, 0 if self.way and self.way.met else self.min_macs_drop
+        return dead, saved, 0 if self.way and (last or self.way.met) else self.min_macs_drop
 
     def _rho(self, runner: Runner) -> float:
         done = runner.iter

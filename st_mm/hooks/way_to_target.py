@@ -9,7 +9,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from st_mm.optim import last_zero, proportional, still_there
+from st_mm.optim import last_zero, proportional, still_there, way_of_gradient
 from st_mm.search import (
     ON_THE_LINE,
     REACHED,
@@ -17,6 +17,7 @@ from st_mm.search import (
     Budget,
     Cost,
     Course,
+    Limit,
     Savings,
     count_units,
     way_left,
@@ -145,37 +146,40 @@ class WayToTarget:
         course.advance(now, left, done, interval, warmup, total)
         self._excess, self._now = course.excess(now), now
 
-    def longest(
-        self, wrapper: OptimWrapper, owners: Owners, steps: int
-    ) -> dict[str, tuple[float | Tensor, float]]:
+    def longest(self, wrapper: OptimWrapper, owners: Owners, steps: int) -> dict[str, Limit]:
         """Compute how far the penalty may take the scales in one step, by owner.
 
-        With the strongest pull it takes all iterations between two search steps to bring a scale of
-        1 to zero, and no scale goes through zero: ``|r|`` and ``1 / steps`` times the gradient that
-        SGD makes a step of 1 of, from :class:`~st_mm.search.PenaltyGradient`. An optimizer that
-        normalizes gradients needs no limit, since its learning rate is one; near zero, a limit
-        would leave less than the gradient of the task.
+        With the strongest pull it takes all of the optimizer's steps between two of the search to
+        bring a scale of 1 to zero, and no scale goes through zero. An optimizer that normalizes
+        gradients needs no limit, since its learning rate is one; near zero, a limit would leave
+        less than the gradient of the task.
 
         Args:
             wrapper (OptimWrapper): It has the learning rate, and scales the gradients.
             owners (Mapping[str, UnitOwner]): The owners that take part.
-            steps (int): Iterations between two search steps.
+            steps (int): Batches between two search steps, of which the optimizer may need several
+                for a step.
         """
         if not proportional(wrapper.optimizer):
             return {}
         # anew each time: a step of the search for a compiled model replaces the groups
         groups = {p: group for group in wrapper.optimizer.param_groups for p in group['params']}
         scaler = getattr(wrapper, 'loss_scaler', None)
-        found: dict[str, tuple[float | Tensor, float]] = {}
+        most = min(1.0, 1 / (steps * float(wrapper.scale_loss(1.0))))
+        found = {}
         for name, owner in owners.items():
             scale = owner.unit_bn.weight
             group = groups[scale]
-            if group['lr']:
-                inertia = group.get('momentum', 0)  # ASGD has none
-                whole = wrapper.scale_loss((1 - inertia) / group['lr'])
-                if scaler:
-                    whole = scaler.scale(scale.new_full((), whole))
-                found[name] = whole, 1 / steps
+            if not group['lr']:
+                continue
+            whole, carried = way_of_gradient(wrapper.optimizer, scale, group)
+            whole = wrapper.scale_loss(whole)
+            if carried is not None:
+                carried = wrapper.scale_loss(carried)
+            if scaler:
+                whole = scaler.scale(scale.new_full((), whole))
+                carried = None if carried is None else scaler.scale(carried)
+            found[name] = Limit(whole, most, carried)
         return found
 
     def figures(self) -> dict[str, float]:

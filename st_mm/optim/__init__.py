@@ -4,7 +4,7 @@ from .averages import let_averages_follow_loads
 from .ema import RampedEMA
 from .forgetting import last_zero, still_there
 from .rmsprop import RMSpropEpsInRoot
-from .steps import proportional
+from .steps import proportional, way_of_gradient
 
 __all__ = [
     'RMSpropEpsInRoot',
@@ -13,4 +13,5 @@ __all__ = [
     'let_averages_follow_loads',
     'proportional',
     'still_there',
+    'way_of_gradient',
 ]

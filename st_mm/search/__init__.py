@@ -26,7 +26,7 @@ from .importance import (
     units_macs,
 )
 from .latency_table import Curve, LatencyTable
-from .penalty import PenaltyGradient, penalty, ramp
+from .penalty import Limit, PenaltyGradient, penalty, ramp
 from .reap import settle, settled_units
 from .savings import Savings
 from .shrink import Cut, shrink
@@ -42,6 +42,7 @@ __all__ = [
     'Curve',
     'Cut',
     'LatencyTable',
+    'Limit',
     'Macs',
     'Params',
     'PenaltyGradient',

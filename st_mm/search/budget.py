@@ -14,7 +14,7 @@ from .savings import Savings
 STRONGEST = 1e6
 # what a step multiplies the pull by: at most, at most while scales do not move at all, and at least
 FASTER, SEARCHING, SLOWER = 4.0, 100.0, 0.7
-LATE = 1.0  # the same, at least, once all scales should be there
+LATE = 2.0  # the same, at least, once all scales should be there: learning rates fall
 MOVING = 0.9  # of the way at the start is left: the scales move
 ON_THE_LINE = 0.6  # of the training is done at the latest when the scales should be there
 CLOSE = 0.005  # of the target above it: the penalty rests

@@ -210,7 +210,8 @@ def check_cost(cost: Any) -> dict[str, Any]:
         macs=lambda: None, params=lambda: None, latency=lambda table: None
     )
     choice('cost', name, [*known, *sorted(COSTS.module_dict)])
-    if name in FIGURES or name.startswith('start_'):
+    ours = name in known and name in COSTS.module_dict
+    if ours or name in FIGURES or name.startswith('start_'):
         raise ValueError(
             f'cost must have a name of its own, but {name!r} is what a search step calls another '
             "figure: register the function by another name, @COSTS.register_module('NAME')"

@@ -1,6 +1,7 @@
 """The resource-aware L1 penalty on the importance of search units (paper Section 3.1)."""
 
 from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,6 +41,29 @@ def ramp(progress: float, warmup: float) -> float:
     return 1.0 if progress >= warmup else progress / warmup
 
 
+class Limit(NamedTuple):
+    """How far one step may take a scale.
+
+    Attributes:
+        whole (float | Tensor): The gradient that brings a scale from 1 to zero, in one step or, by
+            momentum, after some.
+        most (float): The largest part of that way at once.
+        carried (Tensor, optional): (units,) the gradient of what momentum does anyway. Defaults to
+            None: there is none.
+    """
+
+    whole: float | Tensor
+    most: float
+    carried: Tensor | None = None
+
+    def of(self, scale: Tensor, sign: Tensor) -> Tensor:
+        """Compute the largest gradient of a penalty, (units,), for scales and their signs."""
+        if self.carried is None:
+            return scale.abs().clamp(max=self.most) * self.whole
+        left = scale.abs() * self.whole - sign * self.carried
+        return left.clamp(min=0).minimum(left.new_ones(()) * self.most * self.whole)
+
+
 class PenaltyGradient:
     """Adds the penalty's gradient to that of the norm scales, inside the backward pass.
 
@@ -53,16 +77,14 @@ class PenaltyGradient:
     Attributes:
         strength (float | Tensor): rho, scaled as the loss is scaled (accumulation, AMP). A scalar
             tensor stays on its device. Starts at 0.
-        longest (Mapping[str, tuple[float | Tensor, float]]): By owner, how far one step may take a
-            scale: the gradient that would bring a scale of 1 to zero, and the largest part of that.
-            Where given, the penalty neither pushes a scale through zero nor takes more than that
-            part at once, so that a strong pull does not make scales oscillate. Starts empty: no
-            limit.
+        longest (Mapping[str, Limit]): By owner, how far one step may take a scale. Where given, the
+            penalty neither pushes a scale through zero, by momentum either, nor takes it farther at
+            once, so that a strong pull does not make scales oscillate. Starts empty: no limit.
     """
 
     def __init__(self, owners: Mapping[str, UnitOwner], costs: Mapping[str, Tensor]) -> None:
         self.strength: float | Tensor = 0.0
-        self.longest: Mapping[str, tuple[float | Tensor, float]] = {}
+        self.longest: Mapping[str, Limit] = {}
         self._owners = owners
         self._handles: dict[str, RemovableHandle] = {}
         self.update(costs)
@@ -98,8 +120,7 @@ class PenaltyGradient:
         def add(gradient: Tensor) -> Tensor:
             cost, sign, strength = self._costs[name], scale.detach().sign(), self.strength
             if name in self.longest:
-                whole, most = self.longest[name]
-                limit = scale.detach().abs().clamp(max=most) * whole
+                limit = self.longest[name].of(scale.detach(), sign)
                 return gradient.addcmul(torch.minimum(cost * strength, limit), sign)
             if isinstance(strength, Tensor):
                 return gradient.addcmul(cost * sign, strength)

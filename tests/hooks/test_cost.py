@@ -120,7 +120,7 @@ def counted(owner: UnitOwner, input_size: tuple[int, int]) -> torch.Tensor:
     return torch.ones_like(owner.unit_bn.weight)
 
 
-@pytest.mark.parametrize('name', [*FIGURES, 'start_macs'])
+@pytest.mark.parametrize('name', [*FIGURES, 'start_macs', 'macs', 'params', 'latency'])
 def test_names_that_the_record_has_already_are_refused(name: str) -> None:
     COSTS.register_module(name=name, module=counted)
     try:

@@ -89,6 +89,41 @@ def test_it_arrives(
     assert all(pull == 0 for pull in pulls[pulls.index(0) :])  # once there the penalty rests
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'wrapper',
+    [
+        dict(optimizer=SGD, accumulative_counts=4),
+        dict(optimizer=dict(type='SGD', lr=0.0005, momentum=0.9)),
+    ],
+    ids=['accumulation', 'momentum'],
+)
+def test_it_arrives_by_steps_of_several_gradients(
+    noise_runner: Callable[..., Runner], wrapper: dict
+) -> None:
+    """The limit on a strong pull counts steps of the optimizer, not batches."""
+    hooks = [search(target=dict(macs='50%'), interval=6, warmup=0, rho=0.5)]
+    runner = noise_runner(hooks, epochs=EPOCHS, model=MODEL, optim_wrapper=wrapper)
+    limit = 0.5 * size(runner)['macs']
+    runner.train()
+    assert 0 <= size(runner)['macs'] / limit - 1 <= 0.02
+
+
+def test_what_is_dead_at_the_last_step_goes(noise_runner: Callable[..., Runner]) -> None:
+    """Steps before may be too small to be worth it; nothing comes after this one."""
+
+    class SomeDead(Hook):
+        def before_train_epoch(self, runner: Runner) -> None:
+            for owner in find_owners(bare_model(runner)).values():
+                owner.unit_bn.weight.data[:2] = 0
+
+    hook = search(target=dict(macs='50%'), min_macs_drop=1e9, rho=1e-9, warmup=0)
+    runner = noise_runner([hook], epochs=5, model=MODEL)
+    runner.register_hook(SomeDead())
+    runner.train()
+    assert [bool(each) for each in record(runner, 5, 'removed')] == [False, True]
+
+
 def test_what_cannot_be_reached_is_refused_before_training(
     noise_runner: Callable[..., Runner],
 ) -> None:
@@ -151,8 +186,8 @@ def test_the_limit_knows_the_learning_rate_of_a_compiled_step(
 
         def before_train_iter(self, runner: Runner, *_: object, **__: object) -> None:
             [ours] = [hook for hook in runner.hooks if isinstance(hook, SearchHook)]
-            whole, _ = next(iter(ours.penalty.longest.values()))
-            seen.append((1 / whole, runner.optim_wrapper.param_groups[0]['lr']))
+            limit = next(iter(ours.penalty.longest.values()))
+            seen.append((1 / limit.whole, runner.optim_wrapper.param_groups[0]['lr']))
 
     hook = search(target=dict(macs='50%'), threshold=0.9, rho=1.0, warmup=0, interval=1)
     runner = noise_runner(

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 from st_mm.models import HRFusionNeck, HRSupernet
-from st_mm.search import PenaltyGradient, dead_units, input_sizes, penalty, ramp, shrink, unit_costs
+from st_mm.optim import way_of_gradient
+from st_mm.search import (
+    Limit,
+    PenaltyGradient,
+    dead_units,
+    input_sizes,
+    penalty,
+    ramp,
+    shrink,
+    unit_costs,
+)
 from st_mm.units import find_owners
 
 
@@ -197,3 +207,42 @@ def test_value_without_owners() -> None:
     value = penalty({}, {}, 0.1)
     assert value.dtype == torch.float64
     assert value.item() == 0
+
+
+@pytest.mark.parametrize('steps', [4, 8, 100])
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        dict(momentum=0.9),
+        dict(momentum=0.9, nesterov=True),
+        dict(momentum=0.5, dampening=0.5),
+    ],
+    ids=str,
+)
+def test_a_limit_brings_scales_to_zero_and_not_through(options: dict, steps: int) -> None:
+    """However strong the pull: not faster than said, and no momentum carries them farther."""
+
+    class Owner(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unit_bn = nn.BatchNorm2d(3)
+            self.unit_bn.weight.data = torch.tensor([1.0, -0.7, 0.2], dtype=torch.float64)
+
+    owner = Owner()
+    scale = owner.unit_bn.weight
+    signs, path = scale.detach().sign(), [scale.detach().clone()]
+    added = PenaltyGradient({'': owner}, {'': torch.tensor([1.0, 2.0, 3.0])})
+    added.strength = 1e6
+    optimizer = torch.optim.SGD([scale], lr=0.01, **options)
+    for _ in range(2 * steps + 100):
+        whole, carried = way_of_gradient(optimizer, scale, optimizer.param_groups[0])
+        added.longest = {'': Limit(whole, 1 / steps, carried)}
+        optimizer.zero_grad()
+        (0 * scale).sum().backward()
+        optimizer.step()
+        path.append(scale.detach().clone())
+    way = torch.stack(path) * signs
+    assert way.min() > -1e-12
+    assert way[-1].max() < 1e-3
+    assert (way[:-1] - way[1:]).max() <= 1 / steps + 1e-12
