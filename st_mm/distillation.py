@@ -56,11 +56,11 @@ class Teacher:
             ValueError: Naming what differs.
         """
         ours, theirs = (_facts(model) for model in (student, self.model))
-        for name in ours.keys() & theirs.keys():
-            if ours[name] != theirs[name]:
+        for name, value in ours.items():
+            if theirs.get(name, value) != value:
                 raise ValueError(
                     f'the teacher does not fit: its {name} is {theirs[name]}, that of the model '
-                    f'{ours[name]}'
+                    f'{value}'
                 )
 
 
