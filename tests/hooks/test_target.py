@@ -229,6 +229,24 @@ def test_a_resume_before_the_first_step_keeps_the_start(
         torch.testing.assert_close(again[entry], whole[entry], rtol=0, atol=0)
 
 
+def test_a_limit_that_counts_momentum_is_resumed(
+    noise_runner: Callable[..., Runner], tmp_path: Path
+) -> None:
+    """What momentum carries is in the checkpoint, as the optimizer's state is."""
+    hooks = [search(target=dict(macs='50%'), warmup=0, rho=1.0)]
+    optimizer = dict(type='SGD', lr=0.0005, momentum=0.9, nesterov=True)
+    options = dict(model=MODEL, optim_wrapper=dict(optimizer=optimizer))
+    noise_runner(hooks, 8, **options).train()
+    whole = load_checkpoint(tmp_path / 'run' / 'epoch_8.pth')
+    for stop in (1, 5):
+        file = str(tmp_path / 'run' / f'epoch_{stop}.pth')
+        noise_runner(hooks, 8, f'{stop}', load_from=file, resume=True, **options).train()
+        again = load_checkpoint(tmp_path / f'{stop}' / 'epoch_8.pth')
+        assert again['meta']['ticket']['events'] == whole['meta']['ticket']['events']
+        for entry in ('state_dict', 'optimizer'):
+            torch.testing.assert_close(again[entry], whole[entry], rtol=0, atol=0)
+
+
 def test_another_target_on_resume_begins_another_course(
     noise_runner: Callable[..., Runner], tmp_path: Path
 ) -> None:
