@@ -25,7 +25,7 @@ from st_mm.search import (
 from st_mm.units import UnitOwner
 
 from .event_lines import course_line
-from .run_state import Moment, RunState, averaged_models, bare_model
+from .run_state import Moment, RunState, averaged_models, bare_model, optim_wrapper
 
 Owners = Mapping[str, UnitOwner]
 Event = Mapping[str, Any]  # of the record
@@ -170,7 +170,8 @@ class WayToTarget:
         for name, owner in owners.items():
             scale = owner.unit_bn.weight
             group = groups[scale]
-            if not group['lr']:
+            if not group['lr']:  # momentum would keep the pull for later
+                found[name] = Limit(0.0, most)
                 continue
             whole, carried = way_of_gradient(wrapper.optimizer, scale, group)
             whole = wrapper.scale_loss(whole)
@@ -207,10 +208,10 @@ class WayToTarget:
             f'the search ends {100 * self._excess:.1f} % above its target: '
             f'{count_units(owners):,} units are left, and those that have to go yet have scales of '
             f'up to {scale:.2g}, while those of at most threshold={self._threshold:g} go; rho was '
-            f'multiplied by {self.pull:.3g} in the end. {self._advice(owners, live)}'
+            f'multiplied by {self.pull:.3g} in the end. {self._advice(runner, owners, live)}'
         )
 
-    def _advice(self, owners: Owners, live: Owners) -> str:
+    def _advice(self, runner: Runner, owners: Owners, live: Owners) -> str:
         """Say what would have helped, by what has gone wrong."""
         if self._left(owners) > 0 == self._left(live):
             return (
@@ -219,6 +220,12 @@ class WayToTarget:
             )
         if self._late:
             return f'It came too late: {self._late}. Lower warmup or interval, or train longer'
+        wrapper = optim_wrapper(runner)
+        if self.pull >= STRONGEST and wrapper.clip_grad_kwargs and proportional(wrapper.optimizer):
+            return (
+                'A stronger pull would not help, since clip_grad makes it as short as it makes the '
+                'gradient of the task: raise its limit, or drop it'
+            )
         if self.pull >= STRONGEST:
             return (
                 'A stronger pull would not help, since the steps of the optimizer are too short: '

@@ -44,7 +44,7 @@ def way_of_gradient(
     sharded = hasattr(optimizer, 'optim')
     buffer = None if sharded else optimizer.state.get(parameter, {}).get('momentum_buffer')
     first = buffer is None and not sharded  # torch begins with all of the first gradient
-    taken = 1 if first else 1 - group.get('dampening', 0)
+    taken = (1 if first else 1 - group.get('dampening', 0)) or 1  # at 0 nothing moves at all
     whole = (1 - inertia) / (group['lr'] * taken)
     if buffer is None:
         return whole, None

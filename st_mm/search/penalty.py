@@ -56,12 +56,25 @@ class Limit(NamedTuple):
     most: float
     carried: Tensor | None = None
 
-    def of(self, scale: Tensor, sign: Tensor) -> Tensor:
-        """Compute the largest gradient of a penalty, (units,), for scales and their signs."""
+    def hold(self, pull: Tensor, scale: Tensor, sign: Tensor) -> Tensor:
+        """Hold a penalty's gradient back.
+
+        Where momentum alone would carry a scale through zero, it brakes: no harder than the penalty
+        would pull on the other side.
+
+        Args:
+            pull (Tensor): (units,) the gradient, towards zero.
+            scale (Tensor): (units,) the scales.
+            sign (Tensor): (units,) their signs.
+
+        Returns:
+            Tensor: (units,) what is left of it, between its negative and itself.
+        """
         if self.carried is None:
-            return scale.abs().clamp(max=self.most) * self.whole
+            return torch.minimum(pull, scale.abs().clamp(max=self.most) * self.whole)
         left = scale.abs() * self.whole - sign * self.carried
-        return left.clamp(min=0).minimum(left.new_ones(()) * self.most * self.whole)
+        fastest = left.new_ones(()) * self.most * self.whole
+        return torch.minimum(pull, torch.minimum(left, fastest)).maximum(-pull)
 
 
 class PenaltyGradient:
@@ -120,8 +133,8 @@ class PenaltyGradient:
         def add(gradient: Tensor) -> Tensor:
             cost, sign, strength = self._costs[name], scale.detach().sign(), self.strength
             if name in self.longest:
-                limit = self.longest[name].of(scale.detach(), sign)
-                return gradient.addcmul(torch.minimum(cost * strength, limit), sign)
+                pull = self.longest[name].hold(cost * strength, scale.detach(), sign)
+                return gradient.addcmul(pull, sign)
             if isinstance(strength, Tensor):
                 return gradient.addcmul(cost * sign, strength)
             return gradient.addcmul(cost, sign, value=strength) if strength else gradient

@@ -109,6 +109,34 @@ def test_it_arrives_by_steps_of_several_gradients(
     assert 0 <= size(runner)['macs'] / limit - 1 <= 0.02
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('rate', 'scheduler'),
+    [
+        (
+            0.005,
+            dict(type='CosineRestartLR', periods=[32] * 3, restart_weights=[1] * 3, eta_min=0),
+        ),
+        (0.0005, dict(type='ConstantLR', factor=0.1, end=32)),
+    ],
+    ids=['restarts', 'warm-up'],
+)
+def test_it_arrives_where_the_learning_rate_jumps(
+    noise_runner: Callable[..., Runner], rate: float, scheduler: dict
+) -> None:
+    """Momentum keeps what a small learning rate has let through."""
+    runner = noise_runner(
+        [search(target=dict(macs='50%'))],
+        epochs=EPOCHS,
+        model=MODEL,
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=rate, momentum=0.9)),
+        param_scheduler=[dict(scheduler, by_epoch=False)],
+    )
+    limit = 0.5 * size(runner)['macs']
+    runner.train()
+    assert 0 <= size(runner)['macs'] / limit - 1 <= 0.02
+
+
 def test_what_is_dead_at_the_last_step_goes(noise_runner: Callable[..., Runner]) -> None:
     """Steps before may be too small to be worth it; nothing comes after this one."""
 
@@ -298,6 +326,15 @@ def test_an_average_that_has_not_followed_is_named(noise_runner: Callable[..., R
     runner.train()
     [log] = Path(runner.work_dir).glob('*/*.log')
     assert 'EMAHook has not followed' in log.read_text()
+
+
+def test_a_pull_that_is_clipped_is_named(noise_runner: Callable[..., Runner]) -> None:
+    wrapper = dict(optimizer=SGD, clip_grad=dict(max_norm=1e-3))
+    hook = search(target=dict(macs='50%'), warmup=0, interval=1, rho=1e3)
+    runner = noise_runner([hook], 6, optim_wrapper=wrapper)
+    runner.train()
+    [log] = Path(runner.work_dir).glob('*/*.log')
+    assert 'since clip_grad makes it as short as' in log.read_text()
 
 
 def test_a_training_that_has_diverged_stops_and_says_so(

@@ -1,6 +1,7 @@
 """The penalty: its value, its gradient, and its ramp."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -209,6 +210,16 @@ def test_value_without_owners() -> None:
     assert value.item() == 0
 
 
+@pytest.mark.parametrize(
+    'rate',
+    [
+        lambda t: 0.01,
+        lambda t: 0.01 if t > 6 else 0.0001,
+        lambda t: 0.01 * min(1, (t + 1) / 50),
+        lambda t: 0.01 * (t % 9 > 1),
+    ],
+    ids=['constant', 'jumps', 'rises', 'zero now and then'],
+)
 @pytest.mark.parametrize('steps', [4, 8, 100])
 @pytest.mark.parametrize(
     'options',
@@ -220,8 +231,10 @@ def test_value_without_owners() -> None:
     ],
     ids=str,
 )
-def test_a_limit_brings_scales_to_zero_and_not_through(options: dict, steps: int) -> None:
-    """However strong the pull: not faster than said, and no momentum carries them farther."""
+def test_a_limit_brings_scales_to_zero_and_not_through(
+    options: dict, steps: int, rate: Callable[[int], float]
+) -> None:
+    """However strong the pull: not faster than said, and no momentum carries them through."""
 
     class Owner(nn.Module):
         def __init__(self) -> None:
@@ -235,9 +248,11 @@ def test_a_limit_brings_scales_to_zero_and_not_through(options: dict, steps: int
     added = PenaltyGradient({'': owner}, {'': torch.tensor([1.0, 2.0, 3.0])})
     added.strength = 1e6
     optimizer = torch.optim.SGD([scale], lr=0.01, **options)
-    for _ in range(2 * steps + 100):
-        whole, carried = way_of_gradient(optimizer, scale, optimizer.param_groups[0])
-        added.longest = {'': Limit(whole, 1 / steps, carried)}
+    [group] = optimizer.param_groups
+    for t in range(2 * steps + 150):
+        group['lr'] = rate(t)
+        way = way_of_gradient(optimizer, scale, group) if group['lr'] else (0.0, None)
+        added.longest = {'': Limit(way[0], 1 / steps, way[1])}
         optimizer.zero_grad()
         (0 * scale).sum().backward()
         optimizer.step()
@@ -245,4 +260,5 @@ def test_a_limit_brings_scales_to_zero_and_not_through(options: dict, steps: int
     way = torch.stack(path) * signs
     assert way.min() > -1e-12
     assert way[-1].max() < 1e-3
-    assert (way[:-1] - way[1:]).max() <= 1 / steps + 1e-12
+    if rate(0) == rate(9):  # what momentum has is faster at a larger one
+        assert (way[:-1] - way[1:]).max() <= 1 / steps + 1e-12
