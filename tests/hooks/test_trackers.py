@@ -41,10 +41,15 @@ def train(noise_runner: Callable[..., Runner]) -> Callable[[dict], Runner]:
     return run
 
 
-def documented() -> set[str]:
-    """Names in the table of the page; ``NAME`` stands for the name of a weight."""
+def documented() -> tuple[set[str], set[str]]:
+    """Names in the two tables of the page.
+
+    ``NAME`` stands for that of a weight, ``COST`` for that of what a search saves.
+    """
     page = (ROOT / 'docs' / 'trackers.md').read_text(encoding='utf-8')
-    return set(re.findall(r'^\| `([a-z]+/\w+)` \|', page, re.MULTILINE))
+    always, _, more = page.partition('there are more:')
+    found = (re.findall(r'^\| `([a-z]+/\w+)` \|', each, re.MULTILINE) for each in (always, more))
+    return set(next(found)), set(next(found))
 
 
 def check(scalars: dict[str, Points], runner: Runner) -> None:
@@ -53,7 +58,7 @@ def check(scalars: dict[str, Points], runner: Runner) -> None:
     layers = {name.removeprefix('density/') for name in ours if name.startswith('density/')}
     assert layers <= weights.keys()
     assert len(layers) > 20
-    assert {name if name[8:] not in layers else 'density/NAME' for name in ours} == documented()
+    assert {name if name[8:] not in layers else 'density/NAME' for name in ours} == documented()[0]
 
     events = {(event['kind'], event['t']): event for event in RunState.of(runner).ticket.events}
     for (kind, epoch), event in events.items():
@@ -71,19 +76,41 @@ def check(scalars: dict[str, Points], runner: Runner) -> None:
         assert scalars[f'density/{layer}'][16] == pytest.approx(share, rel=1e-6), layer
 
 
-def test_tensorboard(train: Callable[[dict], Runner], tmp_path: Path) -> None:
+def of_tensorboard(folder: Path) -> dict[str, Points]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    runner = train(dict(type='TensorboardVisBackend', save_dir=str(tmp_path / 'board')))
-    reader = EventAccumulator(str(tmp_path / 'board'), size_guidance=dict(scalars=0))
+    reader = EventAccumulator(str(folder), size_guidance=dict(scalars=0))
     reader.Reload()
-    check(
-        {
-            tag: {point.step: point.value for point in reader.Scalars(tag)}
-            for tag in reader.Tags()['scalars']
-        },
-        runner,
-    )
+    return {
+        tag: {point.step: point.value for point in reader.Scalars(tag)}
+        for tag in reader.Tags()['scalars']
+    }
+
+
+def test_tensorboard(train: Callable[[dict], Runner], tmp_path: Path) -> None:
+    board = tmp_path / 'board'
+    runner = train(dict(type='TensorboardVisBackend', save_dir=str(board)))
+    check(of_tensorboard(board), runner)
+
+
+def test_what_is_asked_for(noise_runner: Callable[..., Runner], tmp_path: Path) -> None:
+    search, prune, _ = HOOKS
+    search = dict(search, warmup=0, cost='params', target=dict(macs='60%', params='90%'))
+    board = tmp_path / 'board'
+    backend = dict(type='TensorboardVisBackend', save_dir=str(board))
+    visualizer = dict(type='Visualizer', vis_backends=[backend], name='asked')
+    hooks = [search, prune, dict(type='ReapHook')]
+    noise_runner(hooks, epochs=4, visualizer=visualizer).train()
+    costs = r'search/params|target/(params|macs)'
+    names = {
+        f'{tag.partition("/")[0]}/COST' if re.fullmatch(costs, tag) else tag
+        for tag in of_tensorboard(board)
+    }
+    always, more = documented()
+    kinds = {name.partition('/')[0] for name in always | more} - {'density'}
+    found = {name for name in names if name.partition('/')[0] in kinds}
+    assert more <= found
+    assert found - more <= always
 
 
 def test_mlflow(train: Callable[[dict], Runner], tmp_path: Path, monkeypatch) -> None:
