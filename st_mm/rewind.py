@@ -18,6 +18,7 @@ from .ticket import LATENT, RECORD, THRESHOLDS, Ticket, Units, load_checkpoint, 
 from .ticket.validation import check_latent
 from .transfer import Carried, Transfer, match, report
 
+WORDS = ('trained', 'random')  # which weights, in place of a checkpoint
 AGAIN = 1_000_003  # far from the seeds that people number their runs with
 
 
@@ -190,10 +191,10 @@ def _initialize_children(module: nn.Module) -> None:
 
 
 def _path(name: str, value: Any) -> str:
-    """Check a path, or a word in its place, and find what ships with st_mm."""
+    """Check a path, or a word in its place; find what ships with st_mm, but not for a word."""
     if not (isinstance(value, str | Path) and str(value)):
         raise ValueError(f'{name} must be the path of a checkpoint, got {value!r}')
-    return weights_or_path(str(value))
+    return str(value) if value in WORDS else weights_or_path(str(value))
 
 
 def _initialized_by_it_alone(module: nn.Module) -> bool:

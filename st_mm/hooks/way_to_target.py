@@ -169,11 +169,8 @@ class WayToTarget:
         found = {}
         for name, owner in owners.items():
             scale = owner.unit_bn.weight
-            group = groups[scale]
-            if not group['lr']:  # momentum would keep the pull for later
-                found[name] = Limit(0.0, most)
-                continue
-            whole, carried = way_of_gradient(wrapper.optimizer, scale, group)
+            # 0 at a learning rate of 0, where momentum would keep the pull for later
+            whole, carried = way_of_gradient(wrapper.optimizer, scale, groups[scale])
             whole = wrapper.scale_loss(whole)
             if carried is not None:
                 carried = wrapper.scale_loss(carried)

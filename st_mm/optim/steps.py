@@ -32,12 +32,15 @@ def way_of_gradient(
     Args:
         optimizer (Optimizer): SGD or ASGD.
         parameter (Tensor): The parameter.
-        group (Mapping[str, Any]): Its group, with a learning rate above 0.
+        group (Mapping[str, Any]): Its group.
 
     Returns:
         tuple[float, Tensor | None]: ``whole`` and ``carried``, of the parameter's shape; None if
-        momentum carries nothing, or where shards of the optimizer know it on one rank alone.
+        momentum carries nothing, or where shards of the optimizer know it on one rank alone. With
+        a learning rate of 0 both are of no way at all: 0 and None.
     """
+    if not group['lr']:
+        return 0.0, None
     inertia = group.get('momentum', 0)  # ASGD has none
     if not inertia:
         return 1 / group['lr'], None

@@ -70,11 +70,10 @@ class Limit(NamedTuple):
         Returns:
             Tensor: (units,) what is left of it, between its negative and itself.
         """
-        if self.carried is None:
-            return torch.minimum(pull, scale.abs().clamp(max=self.most) * self.whole)
-        left = scale.abs() * self.whole - sign * self.carried
-        fastest = left.new_ones(()) * self.most * self.whole
-        return torch.minimum(pull, torch.minimum(left, fastest)).maximum(-pull)
+        left = scale.abs() * self.whole
+        if self.carried is not None:
+            left = left - sign * self.carried
+        return torch.minimum(pull, left.clamp(max=self.most * self.whole)).maximum(-pull)
 
 
 class PenaltyGradient:

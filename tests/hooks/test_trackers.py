@@ -47,9 +47,9 @@ def documented() -> tuple[set[str], set[str]]:
     ``NAME`` stands for that of a weight, ``COST`` for that of what a search saves.
     """
     page = (ROOT / 'docs' / 'trackers.md').read_text(encoding='utf-8')
+    name = re.compile(r'^\| `([a-z]+/\w+)` \|', re.MULTILINE)
     always, _, more = page.partition('there are more:')
-    found = (re.findall(r'^\| `([a-z]+/\w+)` \|', each, re.MULTILINE) for each in (always, more))
-    return set(next(found)), set(next(found))
+    return set(name.findall(always)), set(name.findall(more))
 
 
 def check(scalars: dict[str, Points], runner: Runner) -> None:

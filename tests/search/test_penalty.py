@@ -251,8 +251,8 @@ def test_a_limit_brings_scales_to_zero_and_not_through(
     [group] = optimizer.param_groups
     for t in range(2 * steps + 150):
         group['lr'] = rate(t)
-        way = way_of_gradient(optimizer, scale, group) if group['lr'] else (0.0, None)
-        added.longest = {'': Limit(way[0], 1 / steps, way[1])}
+        whole, carried = way_of_gradient(optimizer, scale, group)
+        added.longest = {'': Limit(whole, 1 / steps, carried)}
         optimizer.zero_grad()
         (0 * scale).sum().backward()
         optimizer.step()
